@@ -1,0 +1,336 @@
+/* worker - runs a command for each connection that a server passes on, like inetd
+ *
+ *   worker WORKER COMMAND [ARGS...]
+ *
+ * Listens on the Unix socket WORKER for a server (see server.c), and serves one server after
+ * another. For each descriptor received it starts COMMAND with that as standard input, output and
+ * error. It ends with SIGINT, SIGTERM or SIGHUP; commands still running go on.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+
+#define _GNU_SOURCE /* accept4(2), ppoll(2) */
+
+#include <ancillary.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "Usage: worker WORKER COMMAND [ARGS...]\n"
+    "Receives connections from a server through the Unix socket WORKER, which it makes, and runs\n"
+    "COMMAND for each, with the connection as standard input, output and error.\n";
+
+/* Where lines go, and whether their reader has stopped reading. Errors go through a duplicate of
+ * standard error, which in a child that could not run COMMAND is the connection already. */
+struct output {
+    int fd;
+    int stuck;
+};
+static struct output out = {.fd = STDOUT_FILENO}, err = {.fd = STDERR_FILENO};
+
+/* These signals are blocked except in ppoll(2), which lets them in and waits in one step: between
+ * looking at `caught`, or for a child, and waiting there is no moment for one to be missed. All
+ * calls outside ppoll(2) therefore must not wait. */
+static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD};
+enum { HANDLED = sizeof handled / sizeof handled[0] };
+static sigset_t let_in, inherited;
+static volatile sig_atomic_t caught;
+
+/* Writes a line, or drops it: a log that nobody reads must not stop the service. A slow reader is
+ * given a second, one that let it pass nothing until there is room again. After POLLOUT a pipe
+ * takes PIPE_BUF bytes without waiting. */
+__attribute__((format(printf, 2, 3)))
+static void say(struct output *output, const char *format, ...)
+{
+    char line[PIPE_BUF];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (len < 0)
+        return;
+    if ((size_t)len > sizeof line - 1)
+        len = sizeof line - 1;
+    line[len] = '\n';
+    struct pollfd room = {.fd = output->fd, .events = POLLOUT};
+    output->stuck = poll(&room, 1, output->stuck ? 0 : 1000) == 0;
+    if (!output->stuck && write(output->fd, line, (size_t)len + 1) < 0)
+        return; /* There is no better place to complain. */
+}
+
+static int fail(const char *what, const char *why)
+{
+    say(&err, "worker: %s: %s", what, why);
+    return -1;
+}
+
+static void on_signal(int number)
+{
+    if (number != SIGCHLD)
+        caught = number;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_NOCLDSTOP};
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < HANDLED; i++)
+        sigaddset(&action.sa_mask, handled[i]);
+    sigprocmask(SIG_BLOCK, &action.sa_mask, &inherited);
+    let_in = inherited;
+    for (size_t i = 0; i < HANDLED; i++) {
+        sigdelset(&let_in, handled[i]);
+        sigaction(handled[i], &action, NULL);
+    }
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* COMMAND gets descriptors 0, 1 and 2 and no other. A connection never becomes one of the three
+ * here, and what was open when this program started is closed on exec like what it opens. */
+static int arrange_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return -1;
+    DIR *open_ones = opendir("/proc/self/fd");
+    if (!open_ones)
+        return fail("/proc/self/fd", strerror(errno));
+    for (struct dirent *entry; (entry = readdir(open_ones));) {
+        int fd = atoi(entry->d_name);
+        if (fd > 2)
+            fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+    closedir(open_ones);
+    int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return fail("duplicating standard error", strerror(errno));
+    err.fd = fd;
+    return 0;
+}
+
+/* Waits for a descriptor, for a time (-1: any), and for signals; returns as ppoll(2) does. */
+static int wait_for(struct pollfd *polled, int milliseconds)
+{
+    struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
+    struct timespec at_once = {0, 0};
+    int ready = ppoll(polled, 1, milliseconds < 0 ? NULL : &time, &let_in);
+    /* When a descriptor is ready, the kernel returns without delivering pending signals, and under
+     * load one always is. With none to look at it delivers them. */
+    if (ready > 0)
+        ppoll(NULL, 0, &at_once, &let_in);
+    return ready;
+}
+
+/* Binds a socket to `path`, notes in `file` which file that made, and listens. */
+static int open_listener(const char *path, struct stat *file)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+    /* The kernel would take an empty path for an abstract name (unix(7)). */
+    if (len == 0)
+        return fail("WORKER", "the path of the socket is empty");
+    if (len >= sizeof address.sun_path)
+        return fail(path, "too long for the path of a socket, which has 107 bytes at most");
+    memcpy(address.sun_path, path, len + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fail("socket", strerror(errno));
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+        fail(path, strerror(errno));
+        close(fd);
+        return -1;
+    }
+    if (lstat(path, file) < 0 || listen(fd, SOMAXCONN) < 0) {
+        fail(path, strerror(errno));
+        unlink(path);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Only our own file: somebody may have put another in its place. */
+static void remove_socket(const char *path, const struct stat *ours)
+{
+    struct stat now;
+    if (lstat(path, &now) == 0 && now.st_dev == ours->st_dev && now.st_ino == ours->st_ino)
+        unlink(path);
+}
+
+/* In the child. */
+static void run(char **command, int connection)
+{
+    /* Ignored signals stay ignored over exec, and blocked ones blocked. The handlers go first,
+     * so that a pending signal ends this process as it would end COMMAND. */
+    for (size_t i = 0; i < HANDLED; i++)
+        signal(handled[i], SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &inherited, NULL);
+    for (int fd = 0; fd <= 2; fd++) {
+        /* dup2(2) of a descriptor to itself would leave it close-on-exec. */
+        if ((fd == connection ? fcntl(fd, F_SETFD, 0) : dup2(connection, fd)) < 0) {
+            fail("dup2", strerror(errno));
+            _exit(126);
+        }
+    }
+    execvp(command[0], command);
+    int error = errno;
+    fail(command[0], strerror(error));
+    _exit(error == ENOENT ? 127 : 126); /* As a shell would. */
+}
+
+static void reap_children(void)
+{
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        if (WIFSIGNALED(status))
+            say(&out, "Process %ld was killed by signal %d.", (long)pid, WTERMSIG(status));
+        else if (WEXITSTATUS(status) == 126 || WEXITSTATUS(status) == 127)
+            say(&out, "Process %ld ended with exit status %d.", (long)pid, WEXITSTATUS(status));
+    }
+}
+
+/* Takes the next server. Returns -1 where there is none, with *rest if it is not the time to
+ * try again at once, or -2 if no server can come any more. */
+static int accept_server(int listener, int *rest)
+{
+    static int complained;
+    int link = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (link >= 0) {
+        complained = 0;
+        say(&out, "Connection from the server.");
+        return link;
+    }
+    switch (errno) {
+    case EAGAIN: case EINTR: case ECONNABORTED:
+        return -1;
+    case EMFILE: case ENFILE: case ENOBUFS: case ENOMEM:
+        if (!complained++)
+            fail("accept", strerror(errno));
+        *rest = 1;
+        return -1;
+    default:
+        fail("accept", strerror(errno));
+        return -2;
+    }
+}
+
+/* Receives the next connection. Returns -1 where there is none, or -2 if the link is of no more
+ * use. */
+static int receive_connection(int link)
+{
+    int connection = ancillary_recv_fd(link);
+    switch (connection < 0 ? connection : 0) {
+    case 0:
+        return connection;
+    case -EAGAIN:
+        return -1;
+    case -EMFILE:
+    case -ENFILE:
+        /* The kernel has closed that connection. The next one may find room. */
+        fail("a connection is lost", strerror(errno));
+        return -1;
+    case -EPIPE:
+    case -ECONNRESET:
+        return -2;
+    case -ENOMSG:
+        fail("malformed message", "no descriptor came with it");
+        return -2;
+    case -E2BIG:
+        fail("malformed message", "more than one descriptor came with it");
+        return -2;
+    default:
+        fail("receiving a connection", strerror(errno));
+        return -2;
+    }
+}
+
+/* Returns 0 after a signal, -1 when the service cannot go on. */
+static int serve(int listener, char **command)
+{
+    int link = -1;       /* To the server. Until it closes, no other server is accepted. */
+    int connection = -1; /* Received, and no process for it yet. */
+    int rest = 0;        /* Whether to wait a little before the next attempt. */
+    int complained = 0;
+    for (;;) {
+        reap_children();
+        int paused = connection >= 0 || rest;
+        /* A paused link must not be polled at all: POLLHUP cannot be masked. */
+        struct pollfd polled = {.fd = paused ? -1 : link >= 0 ? link : listener,
+                                .events = POLLIN};
+        int ready = wait_for(&polled, paused ? 100 : -1);
+        if (caught)
+            return 0;
+        if (ready < 0 && errno != EINTR)
+            return fail("ppoll", strerror(errno));
+        rest = 0;
+        if (polled.revents && link < 0) {
+            link = accept_server(listener, &rest);
+            if (link == -2)
+                return -1;
+        } else if (polled.revents) {
+            connection = receive_connection(link);
+            if (connection == -2) {
+                close(link);
+                link = -1;
+                say(&out, "Closed connection to server.");
+            }
+        }
+        if (connection < 0)
+            continue;
+        pid_t pid = fork();
+        if (pid == 0)
+            run(command, connection);
+        if (pid < 0) {
+            /* At a limit of processes: when a child ends, or after a while, there is room. */
+            if (!complained++)
+                fail("fork", strerror(errno));
+            continue;
+        }
+        complained = 0;
+        close(connection);
+        connection = -1;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    catch_signals();
+    if (argc < 2 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
+        fputs(usage, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (argc < 3) {
+        fputs(usage, stderr);
+        return EXIT_FAILURE;
+    }
+    if (arrange_descriptors() < 0)
+        return EXIT_FAILURE;
+    struct stat file;
+    int listener = open_listener(argv[1], &file);
+    if (listener < 0)
+        return EXIT_FAILURE;
+    say(&out, "Listening for descriptors on %s.", argv[1]);
+    int status = serve(listener, argv + 2);
+    remove_socket(argv[1], &file);
+    if (status < 0)
+        return EXIT_FAILURE;
+    say(&out, caught == SIGINT    ? "Interrupted; exiting."
+              : caught == SIGTERM ? "Terminated."
+                                  : "Hanging up.");
+    return EXIT_SUCCESS;
+}

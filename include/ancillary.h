@@ -1,0 +1,284 @@
+/* ancillary.h - file descriptors and credentials over Unix domain sockets
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Link with -lancillary.  A connected AF_UNIX socket carries, beside its
+ * bytes, open file descriptors: the receiver gets a duplicate of each, for the
+ * same open file.  unix(7) calls this ancillary data.
+ *
+ * Sockets.  Stream, seqpacket and datagram sockets behave alike except where a
+ * function says otherwise.  Blocking and non-blocking sockets both work.  A
+ * stream carries descriptors only together with at least one byte.
+ *
+ * Results.  A function that can fail returns a negative errno value and also
+ * sets errno to it.  On success errno keeps the value it had.
+ *
+ * Ownership.  Sending borrows descriptors: you still close your own.  Receiving
+ * gives them: you close what you got.  They are close-on-exec.  Whatever the
+ * peer sends, every descriptor that arrives is either handed to you or closed
+ * before the call returns.
+ *
+ * Signals and threads.  Every function may be called from several threads at
+ * once, from a signal handler, and between fork and exec.  None raises SIGPIPE.
+ * Interrupted system calls are made again unless ANCILLARY_INTR is given.  A
+ * call that waits is a cancellation point, as sendmsg(2) and recvmsg(2) are.
+ *
+ * No function allocates memory or keeps anything between calls.
+ */
+
+#ifndef ANCILLARY_H
+#define ANCILLARY_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#ifdef __GNUC__
+#define ANCILLARY_MUST_CHECK __attribute__((__warn_unused_result__))
+#else
+#define ANCILLARY_MUST_CHECK
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+
+/**
+ * Version of this header.  ancillary_version() tells that of the library a
+ * program runs with.
+ */
+#define ANCILLARY_VERSION_MAJOR 1
+
+#define ANCILLARY_VERSION_MINOR 0
+
+#define ANCILLARY_VERSION_PATCH 0
+
+/**
+ * The most descriptors that one message carries.  ancillary_max_fds() tells
+ * that of the library a program runs with.
+ */
+#define ANCILLARY_MAX_FDS 253
+
+/**
+ * Flag: this call does not wait.  Where it would, it fails with -EAGAIN.  The
+ * socket itself is left as it is; one with O_NONBLOCK set never waits.
+ */
+#define ANCILLARY_DONTWAIT (1 << 0)
+
+/**
+ * Flag: a signal whose handler runs while the call waits ends it with -EINTR,
+ * if nothing has been transferred yet, and with what has been transferred
+ * otherwise.  Without this flag the call goes on waiting (for all the time of
+ * SO_RCVTIMEO or SO_SNDTIMEO again).
+ */
+#define ANCILLARY_INTR (1 << 1)
+
+/**
+ * Flag for receiving on a stream: come back when all the payload asked for is
+ * there, the peer has closed, or an error.  The descriptors of all its pieces
+ * are collected.  On seqpacket and datagram sockets, where one call receives
+ * one message, it changes nothing.
+ */
+#define ANCILLARY_WAITALL (1 << 2)
+
+/**
+ * The version of the library, a string such as "1.0.0".  It is constant; do not
+ * free it.  Never fails.
+ */
+ANCILLARY_MUST_CHECK
+const char *ancillary_version(void);
+
+/**
+ * The most descriptors that one message carries: ANCILLARY_MAX_FDS of the
+ * library in use.  ancillary_send_fds() on a stream takes more and splits
+ * them; on seqpacket and datagram sockets it is the limit.  Never fails.
+ */
+ANCILLARY_MUST_CHECK size_t ancillary_max_fds(void);
+
+/**
+ * Send one descriptor.
+ *
+ *   sock   a connected AF_UNIX socket of any type
+ *   fd     the descriptor.  It is borrowed: the receiver gets a duplicate,
+ *          and you close your own whenever you like, also at once.
+ *
+ * What goes over the socket is one zero byte with one SCM_RIGHTS descriptor,
+ * which is what programs without this library send as well.
+ *
+ * Returns 0, or a negative errno value, and then nothing was sent.  Errors:
+ * those of ancillary_send_fds().
+ */
+ANCILLARY_MUST_CHECK int ancillary_send_fd(int sock, int fd);
+
+/**
+ * Receive one descriptor.
+ *
+ *   sock   an AF_UNIX socket of any type
+ *
+ * Reads exactly one byte, whatever its value, and the descriptor that comes
+ * with it.
+ *
+ * Returns the descriptor, which is yours to close and close-on-exec, or a
+ * negative errno value, and then there is no descriptor.  Errors: those of
+ * ancillary_recv_fds(), and
+ *
+ *   -EPIPE    The peer has closed; there is nothing more to receive.  (On
+ *             seqpacket an empty message without a descriptor looks the
+ *             same.)
+ *   -ENOMSG   A byte, or an empty datagram, came without a descriptor.  It
+ *             has been consumed.
+ */
+ANCILLARY_MUST_CHECK int ancillary_recv_fd(int sock);
+
+/**
+ * Send descriptors with a payload.
+ *
+ *   sock    a connected AF_UNIX socket of any type
+ *   fds     the descriptors, borrowed: the receiver gets duplicates, and you
+ *           close your own whenever you like.  May be NULL if nfds is 0.
+ *   nfds    how many, 0 or more.  On a stream any number; on seqpacket and
+ *           datagram sockets at most ANCILLARY_MAX_FDS.
+ *   data    the payload.  NULL, with len 0: a marker byte of zero is sent for
+ *           each message needed, because descriptors travel only with bytes.
+ *   len     bytes of payload, 1 or more: at least one for each
+ *           ANCILLARY_MAX_FDS descriptors or part of that many
+ *   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
+ *
+ * The call finishes what it began: on a blocking stream it returns when all of
+ * the payload is sent, and each descriptor is sent once however often it had
+ * to wait.  It does not raise SIGPIPE.
+ *
+ * More descriptors than one message carries are split on a stream: byte i of
+ * the payload carries the descriptors from ANCILLARY_MAX_FDS * i onwards, and
+ * the last message carries the rest of the payload.  The receiver collects
+ * them with ANCILLARY_WAITALL.
+ *
+ * Returns the number of payload bytes sent.  It is less than asked for only
+ * on a stream: if the call may not wait (ANCILLARY_DONTWAIT, O_NONBLOCK,
+ * SO_SNDTIMEO), if a signal ended it (ANCILLARY_INTR), or if an error came
+ * after a part was sent; the next call reports that error.  With the first
+ * k bytes, k being 1 or more, the first k * ANCILLARY_MAX_FDS descriptors have
+ * gone, or all if there are fewer: go on with the others and the rest of the
+ * payload.
+ *
+ * Or returns a negative errno value, and then nothing was sent:
+ *
+ *   -EAGAIN        The call may not wait, and the socket's buffer is full:
+ *                  wait for POLLOUT.
+ *   -EINTR         ANCILLARY_INTR, and a signal was handled.
+ *   -EINVAL        A flag this call does not know; fds NULL with nfds not 0;
+ *                  nfds over INT_MAX; one of data and len given and the other
+ *                  not; len over SSIZE_MAX, or too small for nfds; nothing
+ *                  to send; a descriptor that cannot be sent (io_uring).
+ *   -E2BIG         More than ANCILLARY_MAX_FDS descriptors, and the socket is
+ *                  not a stream.
+ *   -EBADF         sock, or one of fds, is not an open descriptor.
+ *   -EMSGSIZE      seqpacket, datagram: len is more than the socket takes
+ *                  (SO_SNDBUF).
+ *   -EPIPE, -ECONNRESET, -ECONNREFUSED, -ENOTCONN
+ *                  The peer has closed, or there is none.
+ *   -ETOOMANYREFS  Too many descriptors of this user are in flight: sent, and
+ *                  not received yet.  Try again later (unix(7)).
+ *   -EPERM         The receiver refuses descriptors (SO_PASSRIGHTS).
+ *   -ENOTSOCK      sock is not a socket.
+ *   -EFAULT        The payload is not readable memory.
+ *   -ENOMEM, -ENOBUFS
+ *                  The system is short of memory.
+ *
+ * sock must be an AF_UNIX socket, which is not checked: that would cost a
+ * system call.  Linux drops descriptors sent over TCP without an error.
+ */
+ANCILLARY_MUST_CHECK
+ssize_t ancillary_send_fds(int sock,
+                           const int *fds,
+                           size_t nfds,
+                           const void *data,
+                           size_t len,
+                           unsigned int flags);
+
+/**
+ * Receive descriptors with a payload.
+ *
+ *   sock    an AF_UNIX socket of any type
+ *   fds     where the descriptors go.  May be NULL if *nfds is 0.
+ *   nfds    in: how many descriptors there is room for, 0 or more.  Out: how
+ *           many were delivered; 0 on failure.
+ *   data    where the payload goes.  NULL, with len 0: one marker byte is
+ *           received and dropped; with ANCILLARY_WAITALL as many marker bytes
+ *           as *nfds descriptors take.
+ *   len     bytes of room for the payload, 1 or more
+ *   flags   0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR and ANCILLARY_WAITALL
+ *           or'ed together
+ *
+ * What is delivered in fds is yours to close, and close-on-exec (fcntl(2)
+ * clears that).  The rest of fds is filled with -1, on failure all of it.
+ *
+ * One call receives the descriptors of one message.  On a stream it can join
+ * payload without descriptors to the payload of the message behind it, so the
+ * place of a descriptor among the bytes is not known, as with recvmsg(2).
+ *
+ * The call is strict: if what came is not what there was room for, every
+ * descriptor that came is closed, the payload received so far is dropped, and
+ * the first of -E2BIG, -EMFILE or -ENFILE, -EACCES, -EMSGSIZE that applies is
+ * returned.
+ *
+ * Returns the number of payload bytes received; 0 when the peer has closed.
+ * (On seqpacket 0 with *nfds 0 can also be an empty message, and on a
+ * datagram socket it is one.)  Less than len is usual on a stream, unless
+ * ANCILLARY_WAITALL is given; then it means that the peer has closed, or that
+ * a signal (ANCILLARY_INTR), the end of the time to wait or an error came
+ * after a part was received.
+ *
+ * Or returns a negative errno value:
+ *
+ *   -EAGAIN     The call may not wait (ANCILLARY_DONTWAIT, O_NONBLOCK,
+ *               SO_RCVTIMEO), and there is nothing: wait for POLLIN.
+ *   -EINTR      ANCILLARY_INTR, and a signal was handled.
+ *   -E2BIG      More descriptors came than *nfds.
+ *   -EMFILE, -ENFILE
+ *               The table of descriptors of the process, or of the system,
+ *               was full, and the kernel discarded some of them.
+ *   -EACCES     A security policy of the system withheld some of them.
+ *   -EMSGSIZE   seqpacket, datagram: the payload was longer than len.
+ *   -EINVAL     A flag this call does not know; nfds NULL; fds NULL with
+ *               *nfds not 0; *nfds over INT_MAX; one of data and len given and
+ *               the other not; len over SSIZE_MAX; a stream socket that is
+ *               not connected.  Nothing was consumed.
+ *   -EBADF, -ENOTSOCK
+ *               sock is not open, or not a socket.
+ *   -ECONNRESET The peer closed while data for it was unread.
+ *   -ENOTCONN   A seqpacket socket that is not connected.
+ *   -EFAULT     The payload is not writable memory.
+ *   -ENOMEM     The system is short of memory.
+ *
+ * If a thread is cancelled (pthread_cancel(3)) while it waits in this call
+ * with ANCILLARY_WAITALL, the descriptors that have come so far are in fds:
+ * give the array to ancillary_close_fds() in a clean-up handler.
+ */
+ANCILLARY_MUST_CHECK
+ssize_t ancillary_recv_fds(int sock,
+                           int *fds,
+                           size_t *nfds,
+                           void *data,
+                           size_t len,
+                           unsigned int flags);
+
+/**
+ * Close descriptors, such as a receive gave.
+ *
+ *   fds     the descriptors; negative ones are skipped.  Every slot is left
+ *           at -1, so closing the same array again does nothing.  NULL is
+ *           allowed and does nothing.
+ *   nfds    how many slots there are; over INT_MAX nothing is done
+ *
+ * Consecutive numbers are closed together, which for many descriptors takes
+ * about half the time of closing each (close_range(2), since Linux 5.9;
+ * before that each is closed).  Keeps errno.
+ */
+void ancillary_close_fds(int *fds, size_t nfds);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ANCILLARY_H */

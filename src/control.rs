@@ -1,0 +1,148 @@
+//! Control data, cmsg(3): the one place that knows how it is laid out in memory.
+
+use crate::errno::{Errno, Result};
+use core::marker::PhantomData;
+use core::mem::{align_of, size_of, size_of_val, MaybeUninit};
+use core::{ptr, slice};
+use libc::{c_int, cmsghdr};
+
+/// Room for every kind of control message that the kernel adds to one message on a Unix socket,
+/// all at once. On 64-bit that is credentials 32, descriptors 1032, a pidfd 24, time stamps 96,
+/// SO_INQ 24: 1208 bytes, and leaves 840 for a security label (SO_PASSSEC), which comes before
+/// the descriptors.
+const CAPACITY: usize = 2048;
+
+type Word = usize;
+
+/// Control messages are aligned, and padded, to the word (CMSG_ALIGN).
+const fn align(length: usize) -> usize {
+    let below = size_of::<Word>() - 1;
+    (length & !below) + if length & below == 0 { 0 } else { size_of::<Word>() }
+}
+
+/// Where the payload of a control message starts (CMSG_DATA, CMSG_LEN(0)).
+const HEADER: usize = align(size_of::<cmsghdr>());
+
+const INT: usize = size_of::<c_int>();
+
+// SAFETY: arithmetic on constants, called for no memory.
+const _: () = unsafe {
+    assert!(HEADER == libc::CMSG_LEN(0) as usize);
+    assert!(HEADER + align(INT) == libc::CMSG_SPACE(INT as u32) as usize);
+    assert!(align_of::<cmsghdr>() <= align_of::<Word>());
+    assert!(align_of::<c_int>() <= align_of::<Word>());
+};
+
+/// Memory for control data. It is not cleared: only what was written to it is read.
+pub struct Buffer(MaybeUninit<[Word; CAPACITY / size_of::<Word>()]>);
+
+impl Buffer {
+    #[inline(always)]
+    pub fn new() -> Buffer {
+        Buffer(MaybeUninit::uninit())
+    }
+
+    #[inline(always)]
+    pub fn start(&self) -> *const u8 {
+        self.0.as_ptr() as *const u8
+    }
+
+    /// What the kernel may fill: where, and how many bytes.
+    #[inline(always)]
+    pub fn room(&mut self) -> (*mut u8, usize) {
+        (self.0.as_mut_ptr() as *mut u8, CAPACITY)
+    }
+
+    /// Appends an SCM_RIGHTS message to the `used` bytes that are there, and returns how many are
+    /// there then.
+    #[inline(always)]
+    pub fn append_fds(&mut self, used: usize, fds: &[c_int]) -> Result<usize> {
+        self.append(used, libc::SCM_RIGHTS, fds)
+    }
+
+    #[inline(always)]
+    fn append<T: Copy>(&mut self, used: usize, kind: c_int, items: &[T]) -> Result<usize> {
+        let length = size_of_val(items);
+        let space = HEADER.saturating_add(align(length));
+        if length == 0 || align(used) != used || space > CAPACITY.saturating_sub(used) {
+            return Err(Errno::INVAL);
+        }
+        // SAFETY: the buffer has room for `space` bytes after the first `used`; both are whole
+        // words, and all the padding there is lies in the last one.
+        unsafe {
+            let start = (self.0.as_mut_ptr() as *mut u8).add(used);
+            (start.add(space - size_of::<Word>()) as *mut Word).write(0);
+            let header = start as *mut cmsghdr;
+            header.write(MaybeUninit::zeroed().assume_init());
+            (*header).cmsg_len = (HEADER + length) as _;
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = kind;
+            ptr::copy_nonoverlapping(items.as_ptr() as *const u8, start.add(HEADER), length);
+        }
+        Ok(used + space)
+    }
+
+    /// The control messages in the first `length` bytes, which the kernel has filled.
+    ///
+    /// # Safety
+    /// These bytes are initialised.
+    #[inline(always)]
+    pub unsafe fn received(&mut self, length: usize) -> Messages<'_> {
+        let start = self.0.as_mut_ptr() as *mut u8;
+        Messages { start, left: length.min(CAPACITY), buffer: PhantomData }
+    }
+}
+
+/// A control message received.
+pub enum Message<'a> {
+    /// SCM_RIGHTS: descriptors. A negative number stands for one that is not there.
+    Fds(&'a mut [c_int]),
+    /// SCM_PIDFD: a descriptor, or a negative error number.
+    Pidfd(&'a mut [c_int]),
+    /// Anything else: it carries no descriptor.
+    Other,
+}
+
+/// Walks control data. Nothing in it is believed: what a length claims beyond the data received
+/// does not exist, and a length that covers not even its own header ends the walk.
+pub struct Messages<'a> {
+    start: *mut u8,
+    left: usize,
+    buffer: PhantomData<&'a mut Buffer>,
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Message<'a>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Message<'a>> {
+        if self.left < HEADER {
+            return None;
+        }
+        // SAFETY: `start` is aligned to a word and followed by `left` initialised bytes, which
+        // hold a header; a cmsghdr is plain integers.
+        let header = unsafe { (self.start as *const cmsghdr).read() };
+        let length = (header.cmsg_len as usize).min(self.left);
+        if length < HEADER {
+            return None;
+        }
+        // SAFETY: `length` bytes are there, the first of them the header.
+        let data = unsafe { self.start.add(HEADER) } as *mut c_int;
+        let ints = (length - HEADER) / INT;
+        // SAFETY: `ints` whole integers are there, aligned as the header is, and initialised; no
+        // other message has them, because the walk goes on behind this one.
+        let ints = unsafe { slice::from_raw_parts_mut(data, ints) };
+        let step = align(length).min(self.left);
+        // SAFETY: `step` is at most `left`.
+        self.start = unsafe { self.start.add(step) };
+        self.left -= step;
+        Some(match (header.cmsg_level, header.cmsg_type) {
+            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => Message::Fds(ints),
+            (libc::SOL_SOCKET, SCM_PIDFD) => Message::Pidfd(ints),
+            _ => Message::Other,
+        })
+    }
+}
+
+/// Linux 6.5; not in every version of the libc crate that the library builds with.
+const SCM_PIDFD: c_int = 4;

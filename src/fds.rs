@@ -1,0 +1,211 @@
+//! Descriptors with a payload.
+
+use crate::descriptors::{self, Slots};
+use crate::errno::{keeping, returning, Errno, Result};
+use crate::flags::Flags;
+use crate::payload::Flat;
+use crate::{receive, send};
+use libc::{c_int, c_uint, c_void, size_t, ssize_t};
+
+/// Send descriptors with a payload.
+///
+///   sock    a connected AF_UNIX socket of any type
+///   fds     the descriptors, borrowed: the receiver gets duplicates, and you
+///           close your own whenever you like.  May be NULL if nfds is 0.
+///   nfds    how many, 0 or more.  On a stream any number; on seqpacket and
+///           datagram sockets at most ANCILLARY_MAX_FDS.
+///   data    the payload.  NULL, with len 0: a marker byte of zero is sent for
+///           each message needed, because descriptors travel only with bytes.
+///   len     bytes of payload, 1 or more: at least one for each
+///           ANCILLARY_MAX_FDS descriptors or part of that many
+///   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
+///
+/// The call finishes what it began: on a blocking stream it returns when all of
+/// the payload is sent, and each descriptor is sent once however often it had
+/// to wait.  It does not raise SIGPIPE.
+///
+/// More descriptors than one message carries are split on a stream: byte i of
+/// the payload carries the descriptors from ANCILLARY_MAX_FDS * i onwards, and
+/// the last message carries the rest of the payload.  The receiver collects
+/// them with ANCILLARY_WAITALL.
+///
+/// Returns the number of payload bytes sent.  It is less than asked for only
+/// on a stream: if the call may not wait (ANCILLARY_DONTWAIT, O_NONBLOCK,
+/// SO_SNDTIMEO), if a signal ended it (ANCILLARY_INTR), or if an error came
+/// after a part was sent; the next call reports that error.  With the first
+/// k bytes, k being 1 or more, the first k * ANCILLARY_MAX_FDS descriptors have
+/// gone, or all if there are fewer: go on with the others and the rest of the
+/// payload.
+///
+/// Or returns a negative errno value, and then nothing was sent:
+///
+///   -EAGAIN        The call may not wait, and the socket's buffer is full:
+///                  wait for POLLOUT.
+///   -EINTR         ANCILLARY_INTR, and a signal was handled.
+///   -EINVAL        A flag this call does not know; fds NULL with nfds not 0;
+///                  nfds over INT_MAX; one of data and len given and the other
+///                  not; len over SSIZE_MAX, or too small for nfds; nothing
+///                  to send; a descriptor that cannot be sent (io_uring).
+///   -E2BIG         More than ANCILLARY_MAX_FDS descriptors, and the socket is
+///                  not a stream.
+///   -EBADF         sock, or one of fds, is not an open descriptor.
+///   -EMSGSIZE      seqpacket, datagram: len is more than the socket takes
+///                  (SO_SNDBUF).
+///   -EPIPE, -ECONNRESET, -ECONNREFUSED, -ENOTCONN
+///                  The peer has closed, or there is none.
+///   -ETOOMANYREFS  Too many descriptors of this user are in flight: sent, and
+///                  not received yet.  Try again later (unix(7)).
+///   -EPERM         The receiver refuses descriptors (SO_PASSRIGHTS).
+///   -ENOTSOCK      sock is not a socket.
+///   -EFAULT        The payload is not readable memory.
+///   -ENOMEM, -ENOBUFS
+///                  The system is short of memory.
+///
+/// sock must be an AF_UNIX socket, which is not checked: that would cost a
+/// system call.  Linux drops descriptors sent over TCP without an error.
+#[must_use]
+#[no_mangle]
+pub unsafe extern "C" fn ancillary_send_fds(
+    sock: c_int,
+    fds: *const c_int,
+    nfds: size_t,
+    data: *const c_void,
+    len: size_t,
+    flags: c_uint,
+) -> ssize_t {
+    returning(|| {
+        let flags = Flags::parse(flags, Flags::SEND)?;
+        // SAFETY: the caller promises `nfds` descriptors at `fds`.
+        let fds = unsafe { descriptors::borrowed(fds, nfds) }?;
+        send(sock, fds, data, len, flags)
+    })
+}
+
+/// Receive descriptors with a payload.
+///
+///   sock    an AF_UNIX socket of any type
+///   fds     where the descriptors go.  May be NULL if *nfds is 0.
+///   nfds    in: how many descriptors there is room for, 0 or more.  Out: how
+///           many were delivered; 0 on failure.
+///   data    where the payload goes.  NULL, with len 0: one marker byte is
+///           received and dropped; with ANCILLARY_WAITALL as many marker bytes
+///           as *nfds descriptors take.
+///   len     bytes of room for the payload, 1 or more
+///   flags   0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR and ANCILLARY_WAITALL
+///           or'ed together
+///
+/// What is delivered in fds is yours to close, and close-on-exec (fcntl(2)
+/// clears that).  The rest of fds is filled with -1, on failure all of it.
+///
+/// One call receives the descriptors of one message.  On a stream it can join
+/// payload without descriptors to the payload of the message behind it, so the
+/// place of a descriptor among the bytes is not known, as with recvmsg(2).
+///
+/// The call is strict: if what came is not what there was room for, every
+/// descriptor that came is closed, the payload received so far is dropped, and
+/// the first of -E2BIG, -EMFILE or -ENFILE, -EACCES, -EMSGSIZE that applies is
+/// returned.
+///
+/// Returns the number of payload bytes received; 0 when the peer has closed.
+/// (On seqpacket 0 with *nfds 0 can also be an empty message, and on a
+/// datagram socket it is one.)  Less than len is usual on a stream, unless
+/// ANCILLARY_WAITALL is given; then it means that the peer has closed, or that
+/// a signal (ANCILLARY_INTR), the end of the time to wait or an error came
+/// after a part was received.
+///
+/// Or returns a negative errno value:
+///
+///   -EAGAIN     The call may not wait (ANCILLARY_DONTWAIT, O_NONBLOCK,
+///               SO_RCVTIMEO), and there is nothing: wait for POLLIN.
+///   -EINTR      ANCILLARY_INTR, and a signal was handled.
+///   -E2BIG      More descriptors came than *nfds.
+///   -EMFILE, -ENFILE
+///               The table of descriptors of the process, or of the system,
+///               was full, and the kernel discarded some of them.
+///   -EACCES     A security policy of the system withheld some of them.
+///   -EMSGSIZE   seqpacket, datagram: the payload was longer than len.
+///   -EINVAL     A flag this call does not know; nfds NULL; fds NULL with
+///               *nfds not 0; *nfds over INT_MAX; one of data and len given and
+///               the other not; len over SSIZE_MAX; a stream socket that is
+///               not connected.  Nothing was consumed.
+///   -EBADF, -ENOTSOCK
+///               sock is not open, or not a socket.
+///   -ECONNRESET The peer closed while data for it was unread.
+///   -ENOTCONN   A seqpacket socket that is not connected.
+///   -EFAULT     The payload is not writable memory.
+///   -ENOMEM     The system is short of memory.
+///
+/// If a thread is cancelled (pthread_cancel(3)) while it waits in this call
+/// with ANCILLARY_WAITALL, the descriptors that have come so far are in fds:
+/// give the array to ancillary_close_fds() in a clean-up handler.
+#[must_use]
+#[no_mangle]
+pub unsafe extern "C" fn ancillary_recv_fds(
+    sock: c_int,
+    fds: *mut c_int,
+    nfds: *mut size_t,
+    data: *mut c_void,
+    len: size_t,
+    flags: c_uint,
+) -> ssize_t {
+    returning(|| {
+        // SAFETY: the caller promises a size at `nfds`, unless it is NULL.
+        let nfds = unsafe { nfds.as_mut() }.ok_or(Errno::INVAL)?;
+        let room = core::mem::take(nfds);
+        // SAFETY: the caller promises room for `room` descriptors at `fds`.
+        let mut slots = Slots::new(unsafe { descriptors::array(fds, room) }?);
+        let flags = Flags::parse(flags, Flags::RECEIVE)?;
+        let bytes = receive(sock, &mut slots, data, len, flags)?;
+        *nfds = slots.filled();
+        Ok(bytes)
+    })
+}
+
+/// Close descriptors, such as a receive gave.
+///
+///   fds     the descriptors; negative ones are skipped.  Every slot is left
+///           at -1, so closing the same array again does nothing.  NULL is
+///           allowed and does nothing.
+///   nfds    how many slots there are; over INT_MAX nothing is done
+///
+/// Consecutive numbers are closed together, which for many descriptors takes
+/// about half the time of closing each (close_range(2), since Linux 5.9;
+/// before that each is closed).  Keeps errno.
+#[no_mangle]
+pub unsafe extern "C" fn ancillary_close_fds(fds: *mut c_int, nfds: size_t) {
+    // SAFETY: the caller promises `nfds` descriptors of its own at `fds`, unless it is NULL.
+    if let Ok(fds) = unsafe { descriptors::array(fds, nfds) } {
+        keeping(|| descriptors::close(fds));
+    }
+}
+
+/// Sends what a flat call names.
+#[inline(always)]
+pub fn send(
+    sock: c_int,
+    fds: &[c_int],
+    data: *const c_void,
+    len: usize,
+    flags: Flags,
+) -> Result<usize> {
+    if fds.is_empty() && data.is_null() {
+        return Err(Errno::INVAL);
+    }
+    let mut marker = 0;
+    let flat = Flat::new(data as *mut c_void, len, fds.len(), &mut marker)?;
+    send::send(sock, &mut flat.payload(), fds, flags)
+}
+
+/// Receives what a flat call has room for.
+#[inline(always)]
+pub fn receive(
+    sock: c_int,
+    slots: &mut Slots,
+    data: *mut c_void,
+    len: usize,
+    flags: Flags,
+) -> Result<usize> {
+    let mut marker = 0;
+    let flat = Flat::new(data, len, slots.room(), &mut marker)?;
+    receive::receive_strictly(sock, &mut flat.payload(), slots, flags)
+}

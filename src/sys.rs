@@ -1,0 +1,176 @@
+//! The operating system: the one file that knows which it is, and the only one that calls it.
+//!
+//! Every call goes through a function of the C library, so that preloaded wrappers, sanitizers
+//! and thread cancellation see it.
+
+use crate::constants::ANCILLARY_MAX_FDS;
+use crate::control;
+use crate::errno::{Errno, Result};
+use crate::payload::Window;
+use core::mem::{size_of, MaybeUninit};
+use libc::{c_int, c_uint, c_void, msghdr, socklen_t, ssize_t};
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("libancillary supports Linux only so far");
+
+// The libc crate without its default features leaves linking the C library to us.
+#[link(name = "c")]
+extern "C" {}
+
+/// The most descriptors one message carries, over all its control messages together
+/// (SCM_MAX_FD, unix(7)).
+pub const MAX_FDS: usize = ANCILLARY_MAX_FDS as usize;
+
+/// What arrived with one recvmsg(2).
+pub struct Arrival {
+    pub bytes: usize,
+    /// How much of the control buffer is filled, in bytes.
+    pub control: usize,
+    /// A datagram was longer than the room for it (MSG_TRUNC).
+    pub data_cut: bool,
+    /// Control data was discarded (MSG_CTRUNC).
+    pub control_cut: bool,
+}
+
+/// Where the calling thread keeps its `errno`.
+#[inline(always)]
+pub fn errno_location() -> *mut c_int {
+    // SAFETY: takes nothing, and returns a location valid as long as the thread.
+    unsafe { libc::__errno_location() }
+}
+
+fn checked(result: ssize_t) -> Result<usize> {
+    if result < 0 {
+        return Err(Errno::last());
+    }
+    Ok(result as usize)
+}
+
+fn message(window: &Window, control: *mut c_void, controllen: usize) -> msghdr {
+    // SAFETY: a msghdr is plain integers and pointers, for all of which zero is a value.
+    let mut message: msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    message.msg_iov = window.iov as *mut libc::iovec;
+    message.msg_iovlen = window.count as _;
+    message.msg_control = control;
+    message.msg_controllen = controllen as _;
+    message
+}
+
+fn dontwait_flag(dontwait: bool) -> c_int {
+    if dontwait {
+        libc::MSG_DONTWAIT
+    } else {
+        0
+    }
+}
+
+/// sendmsg(2), once, with so many bytes of control data. Never raises SIGPIPE.
+#[inline(always)]
+pub fn send(
+    sock: c_int,
+    window: &Window,
+    (control, control_len): (&control::Buffer, usize),
+    dontwait: bool,
+) -> Result<usize> {
+    let message = message(window, control.start() as *mut c_void, control_len);
+    let flags = libc::MSG_NOSIGNAL | dontwait_flag(dontwait);
+    // SAFETY: the window and the control buffer outlive the call, and sendmsg only reads them.
+    checked(unsafe { libc::sendmsg(sock, &message, flags) })
+}
+
+/// recvmsg(2), once. Descriptors arrive close-on-exec.
+#[inline(always)]
+pub fn receive(
+    sock: c_int,
+    window: &Window,
+    control: &mut control::Buffer,
+    dontwait: bool,
+) -> Result<Arrival> {
+    let (start, capacity) = control.room();
+    let mut message = message(window, start as *mut c_void, capacity);
+    let flags = libc::MSG_CMSG_CLOEXEC | dontwait_flag(dontwait);
+    // SAFETY: the window and the control buffer outlive the call, and are ours to write to.
+    let bytes = checked(unsafe { libc::recvmsg(sock, &mut message, flags) })?;
+    Ok(Arrival {
+        bytes,
+        control: message.msg_controllen as usize,
+        data_cut: message.msg_flags & libc::MSG_TRUNC != 0,
+        control_cut: message.msg_flags & libc::MSG_CTRUNC != 0,
+    })
+}
+
+/// The type of a socket: SOCK_STREAM, which may give and take a part of a message, or one of
+/// those that keep messages whole.
+#[cold]
+pub fn socket_type(sock: c_int) -> Result<c_int> {
+    option(sock, libc::SO_TYPE)
+}
+
+/// An integer option of the socket level, getsockopt(2).
+fn option(sock: c_int, name: c_int) -> Result<c_int> {
+    let mut value: c_int = 0;
+    let mut length = size_of::<c_int>() as socklen_t;
+    let place: *mut c_int = &mut value;
+    // SAFETY: the value and its length are ours, and the length is that of the value.
+    let result = unsafe {
+        libc::getsockopt(sock, libc::SOL_SOCKET, name, place as *mut c_void, &mut length)
+    };
+    checked(result as ssize_t)?;
+    Ok(value)
+}
+
+/// Why the kernel has just withheld descriptors although there was room in the control buffer:
+/// the table of the process is full, or a security module denied them. The kernel reports both
+/// with MSG_CTRUNC alone; only duplicating a descriptor tells them apart.
+///
+/// To be asked before any of the descriptors that did arrive is closed.
+#[cold]
+pub fn why_withheld(any: c_int) -> Errno {
+    // SAFETY: fcntl takes any number; what it returns is ours.
+    let probe = unsafe { libc::fcntl(any, libc::F_DUPFD_CLOEXEC, 0) };
+    if probe < 0 {
+        return Errno::MFILE;
+    }
+    close_run(probe, probe);
+    Errno::ACCES
+}
+
+/// Closes the descriptors `first` to `last`, all of which the caller owns.
+///
+/// close(2) gives the number back whatever it returns, so there is nothing to report. It is a
+/// cancellation point (pthreads(7)), and a thread that ended there would leave it open.
+pub fn close_run(first: c_int, last: c_int) {
+    if last > first && close_range(first, last) {
+        return;
+    }
+    uncancelled(|| {
+        for fd in first..=last {
+            // SAFETY: the caller owns the descriptor and does not use it afterwards.
+            unsafe { libc::close(fd) };
+        }
+    });
+}
+
+/// close_range(2), since Linux 5.9; false where it is missing or forbidden. The C library's
+/// function of that name is younger than the system call, so this goes by number.
+fn close_range(first: c_int, last: c_int) -> bool {
+    let no_flags: c_uint = 0;
+    // SAFETY: the caller of close_run owns all descriptors in the range.
+    unsafe { libc::syscall(libc::SYS_close_range, first as c_uint, last as c_uint, no_flags) == 0 }
+}
+
+/// Runs what must not be left half done: a thread that is cancelled (pthread_cancel(3)) in it
+/// ends behind it.
+fn uncancelled(run: impl FnOnce()) {
+    extern "C" {
+        fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
+    }
+    const PTHREAD_CANCEL_DISABLE: c_int = 1;
+    let mut before: c_int = 0;
+    // SAFETY: the place for the old state is ours.
+    unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut before) };
+    run();
+    let mut disabled: c_int = 0;
+    // SAFETY: as above.
+    unsafe { pthread_setcancelstate(before, &mut disabled) };
+}

@@ -1,0 +1,349 @@
+//! What a C program and its linker see of the library: the header, the names, the ELF files.
+
+mod common;
+
+use common::{c_file, compile, compiler, run, run_ok, said, shipped, source, Link, TempDir};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+type Names = BTreeSet<String>;
+
+/// All that the library needs of the C library.
+const NEEDED: [&str; 10] = [
+    "__errno_location",
+    "close",
+    "fcntl",
+    "getsockopt",
+    "memcpy",
+    "memset",
+    "pthread_setcancelstate",
+    "recvmsg",
+    "sendmsg",
+    "syscall",
+];
+
+// --- the header ---
+
+fn header() -> String {
+    fs::read_to_string(shipped().include.join("ancillary.h")).expect("the header")
+}
+
+/// The functions that the header declares: what stands before a parenthesis, outside comments.
+fn declared() -> Names {
+    let header = header();
+    let mut code = String::new();
+    let mut rest = header.as_str();
+    while let Some((before, comment)) = rest.split_once("/*") {
+        code.push_str(before);
+        rest = comment.split_once("*/").expect("the end of a comment").1;
+    }
+    code.push_str(rest);
+    let names: Names = code
+        .split('(')
+        .filter_map(|before| before.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next())
+        .filter(|name| name.starts_with("ancillary_"))
+        .map(str::to_owned)
+        .collect();
+    assert!(
+        names.contains("ancillary_send_fd") && names.contains("ancillary_version"),
+        "{names:?}"
+    );
+    names
+}
+
+fn constant(name: &str) -> String {
+    let define = format!("#define {name} ");
+    let header = header();
+    let line = header.lines().find_map(|line| line.strip_prefix(&define));
+    line.unwrap_or_else(|| panic!("no {define}")).to_owned()
+}
+
+#[test]
+fn versions_agree() {
+    let parts = ["MAJOR", "MINOR", "PATCH"];
+    let version = parts.map(|part| constant(&format!("ANCILLARY_VERSION_{part}"))).join(".");
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+}
+
+/// Compiles a text that uses the header, without making anything of it.
+fn check_text(mut compiler: Command, text: &str, options: &[&str]) -> Result<(), String> {
+    let dir = TempDir::new();
+    let file = dir.path().join("text");
+    fs::write(&file, text).expect("a file");
+    compiler.args(["-c", "-o", "/dev/null", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]);
+    compiler.args(options).arg("-I").arg(&shipped().include).arg(&file);
+    let output = run(&mut compiler);
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(said(&output))
+}
+
+const ALONE: &str = "#include <ancillary.h>\n#include <ancillary.h>\n";
+
+#[test]
+fn header_compiles_alone() {
+    for standard in ["-std=gnu89", "-std=c89", "-std=c99", "-std=c11", "-std=gnu17"] {
+        let options = ["-x", "c", standard, "-Wstrict-prototypes", "-Wundef"];
+        check_text(compiler(), ALONE, &options)
+            .unwrap_or_else(|said| panic!("with {standard}:\n{said}"));
+    }
+}
+
+#[test]
+fn header_compiles_as_cpp() {
+    let plain = Command::new("c++").arg("--version").output();
+    if !plain.is_ok_and(|output| output.status.success()) {
+        return common::missing("c++");
+    }
+    let text =
+        format!("{ALONE}int main() {{ return ancillary_max_fds() != ANCILLARY_MAX_FDS; }}\n");
+    for standard in ["-std=c++98", "-std=c++11", "-std=c++17"] {
+        check_text(Command::new("c++"), &text, &["-x", "c++", standard])
+            .unwrap_or_else(|said| panic!("with {standard}:\n{said}"));
+    }
+    // The names are C's.
+    let dir = TempDir::new();
+    let (file, program) = (dir.path().join("text.cc"), dir.path().join("program"));
+    fs::write(&file, text).expect("a file");
+    let mut compiler = Command::new("c++");
+    compiler.arg("-I").arg(&shipped().include).arg(&file).arg(&shipped().archive);
+    run_ok(compiler.arg("-o").arg(&program));
+    run_ok(&mut Command::new(&program));
+}
+
+#[test]
+fn unused_results_are_warned_of() {
+    let calls = [
+        "ancillary_version()",
+        "ancillary_max_fds()",
+        "ancillary_send_fd(0, 0)",
+        "ancillary_recv_fd(0)",
+        "ancillary_send_fds(0, 0, 0, 0, 0, 0)",
+        "ancillary_recv_fds(0, 0, 0, 0, 0, 0)",
+    ];
+    let program = |statement: &str| format!("{ALONE}int main(void) {{ {statement}; return 0; }}\n");
+    let options = ["-x", "c", "-std=c99"];
+    for call in calls {
+        let ignored = check_text(compiler(), &program(call), &options).expect_err(call);
+        assert!(ignored.contains("unused-result"), "{call}:\n{ignored}");
+        let used = program(&format!("if ({call}) return 1"));
+        check_text(compiler(), &used, &options).unwrap_or_else(|said| panic!("{call}:\n{said}"));
+    }
+    let mut named: Names =
+        calls.iter().filter_map(|call| call.split('(').next()).map(str::to_owned).collect();
+    // The one that returns nothing.
+    named.insert("ancillary_close_fds".to_owned());
+    assert_eq!(named, declared());
+}
+
+#[test]
+fn header_and_library_agree() {
+    for link in Link::BOTH {
+        let program =
+            compile("abi", &[c_file("abi.c"), c_file("check.c"), c_file("kit.c")], link, &[]);
+        run_ok(&mut Command::new(&program));
+        let needed = dynamic(&program, "NEEDED");
+        assert_eq!(needed.contains("libancillary.so.1"), link == Link::Shared, "{needed:?}");
+    }
+}
+
+// --- names ---
+
+/// Runs a tool that comes with the compiler, in the language of its source.
+fn tool(name: &str, arguments: &[&str], file: &Path) -> String {
+    run_ok(Command::new(name).env("LC_ALL", "C").args(arguments).arg(file))
+}
+
+/// The names that nm(1) lists: the last word of each line, without a version.
+fn nm(arguments: &[&str], file: &Path) -> Names {
+    let said = tool("nm", &[&["-f", "posix"], arguments].concat(), file);
+    let symbols = said.lines().filter(|line| !line.ends_with(':'));
+    symbols.filter_map(|line| line.split(['@', ' ']).next()).map(str::to_owned).collect()
+}
+
+/// What readelf(1) shows of the dynamic section under a tag: what is in brackets, or else the
+/// rest of the line.
+fn dynamic(file: &Path, tag: &str) -> Names {
+    let said = tool("readelf", &["-d", "-W"], file);
+    let tag = format!("({tag})");
+    let values = said.lines().filter_map(|line| Some(line.split_once(&tag)?.1));
+    values.map(|value| value.split(['[', ']']).nth(1).unwrap_or(value).trim().to_owned()).collect()
+}
+
+/// The symbols that a shared library exports, with their versions.
+fn exported(file: &Path) -> Names {
+    let said = tool("readelf", &["--dyn-syms", "-W"], file);
+    let rows = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row.len() >= 8 && row[0] != "Num:" && row[6] != "UND")
+        .filter(|row| row[4] != "LOCAL")
+        .map(|row| row[7].to_owned())
+        .collect()
+}
+
+fn names(list: &[&str]) -> Names {
+    list.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn shared_library_exports_what_the_header_declares() {
+    let version = "ANCILLARY_1.0";
+    let mut expected: Names = declared().iter().map(|name| format!("{name}@@{version}")).collect();
+    expected.insert(version.to_owned());
+    assert_eq!(exported(&shipped().shared), expected);
+}
+
+#[test]
+fn archive_exports_what_the_header_declares() {
+    assert_eq!(nm(&["--extern-only", "--defined-only"], &shipped().archive), declared());
+}
+
+#[test]
+fn version_script_names_what_the_header_declares() {
+    let script =
+        fs::read_to_string(source().join("pkg/ancillary.map")).expect("the version script");
+    let (_, global) = script.split_once("global:").expect("global names");
+    let (global, local) = global.split_once("local:").expect("local names");
+    let listed: Names = global
+        .split(';')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(listed, declared());
+    assert!(local.trim_start().starts_with("*;"), "{local}");
+}
+
+#[test]
+fn nothing_is_needed_but_the_c_library() {
+    assert_eq!(dynamic(&shipped().shared, "NEEDED"), names(&["libc.so.6"]));
+    let allowed = names(&NEEDED);
+    for (file, arguments) in [
+        (&shipped().shared, &["-D", "--undefined-only"][..]),
+        (&shipped().archive, &["--undefined-only"][..]),
+    ] {
+        let undefined = nm(arguments, file);
+        let more: Vec<_> = undefined.difference(&allowed).collect();
+        assert!(more.is_empty(), "{} needs {more:?}", file.display());
+        assert!(undefined.contains("sendmsg"), "{undefined:?}");
+    }
+}
+
+#[test]
+fn nothing_panics_unwinds_or_allocates() {
+    const PARTS: [&str; 8] =
+        ["panic", "unwind", "eh_personality", "core3fmt", "__rust", "__rg_", "__rdl_", "alloc"];
+    const WHOLE: [&str; 5] = ["free", "abort", "exit", "_exit", "__stack_chk_fail"];
+    for file in [&shipped().shared, &shipped().archive] {
+        let all = nm(&[], file);
+        assert!(all.contains("ancillary_send_fds"), "{all:?}");
+        let bad: Vec<_> = all
+            .iter()
+            .filter(|name| {
+                let lower = name.to_lowercase();
+                PARTS.iter().any(|part| lower.contains(part)) || WHOLE.contains(&lower.as_str())
+            })
+            .collect();
+        assert!(bad.is_empty(), "{} has {bad:?}", file.display());
+    }
+}
+
+#[test]
+fn nothing_is_kept_between_calls() {
+    let said = tool("nm", &["-f", "posix"], &shipped().archive);
+    for line in said.lines() {
+        let kind = line.split_whitespace().nth(1).unwrap_or_default();
+        assert!(!"bBdDcCsSgGvV".contains(kind) || kind.is_empty(), "data that can change: {line}");
+    }
+    let sections = tool("readelf", &["-S", "-W"], &shipped().archive);
+    assert!(!sections.contains(".tdata") && !sections.contains(".tbss"), "{sections}");
+}
+
+// --- files ---
+
+#[test]
+fn shared_library_has_its_names() {
+    let shipped = shipped();
+    let soname = "libancillary.so.1";
+    assert_eq!(dynamic(&shipped.shared, "SONAME"), names(&[soname]));
+    let whole = shipped.shared.canonicalize().expect("the library");
+    for link in [soname, "libancillary.so"] {
+        assert_eq!(shipped.dir.join(link).canonicalize().expect(link), whole);
+    }
+}
+
+#[test]
+fn shared_library_is_small() {
+    let dir = TempDir::new();
+    let stripped = dir.path().join("stripped.so");
+    run_ok(Command::new("strip").arg("-o").arg(&stripped).arg(&shipped().shared));
+    let size = fs::metadata(&stripped).expect("the stripped library").len();
+    assert!(size < 16384, "{size} bytes");
+    assert_eq!(exported(&stripped), exported(&shipped().shared));
+}
+
+#[test]
+fn archive_holds_one_object() {
+    let members = tool("ar", &["t"], &shipped().archive);
+    assert_eq!(members.lines().collect::<Vec<_>>(), ["ancillary.o"]);
+}
+
+#[test]
+fn shared_library_is_hardened() {
+    let shared = &shipped().shared;
+    for tag in ["TEXTREL", "RPATH", "RUNPATH"] {
+        assert_eq!(dynamic(shared, tag), Names::new(), "{tag}");
+    }
+    let now = |tag, word| dynamic(shared, tag).iter().any(|value| value.contains(word));
+    assert!(now("FLAGS", "BIND_NOW") || now("FLAGS_1", "NOW") || now("BIND_NOW", ""));
+    assert!(!now("FLAGS", "TEXTREL"));
+    let segments = tool("readelf", &["-l", "-W"], shared);
+    assert!(segments.contains("GNU_RELRO"), "{segments}");
+    let all = segments.lines().map(str::split_whitespace).map(Vec::from_iter);
+    for segment in all.filter(|words| words.len() >= 7) {
+        // What stands between the sizes and the alignment.
+        let flags = segment[6..segment.len() - 1].concat();
+        assert!(segment[0] != "GNU_STACK" || flags == "RW", "{segments}");
+        assert!(
+            segment[0] != "LOAD" || !(flags.contains('W') && flags.contains('E')),
+            "{segments}"
+        );
+    }
+}
+
+#[test]
+fn archive_asks_for_no_executable_stack() {
+    let sections = tool("readelf", &["-S", "-W"], &shipped().archive);
+    let note: Vec<_> = sections.lines().filter(|line| line.contains(".note.GNU-stack")).collect();
+    assert_eq!(note.len(), 1, "{sections}");
+    let flags = note[0].split("PROGBITS").nth(1).expect("its type").split_whitespace().nth(4);
+    assert_eq!(flags, Some("0"), "{}", note[0]);
+}
+
+// --- loading ---
+
+/// Loads a shared library as an interpreter of another language would, and finds all functions.
+fn load(library: &Path) {
+    let dir = TempDir::new();
+    let program: PathBuf = dir.path().join("load");
+    run_ok(compiler().args(["-std=c99", "-o"]).arg(&program).arg(c_file("load.c")).arg("-ldl"));
+    let said = run_ok(Command::new(&program).arg(library).args(declared()));
+    assert_eq!(said.trim(), env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn shared_library_loads() {
+    load(&shipped().shared);
+}
+
+/// The one that cargo links, without versions: for development, and for who has no make.
+#[test]
+fn library_of_cargo_loads_as_well() {
+    let library = shipped().dir.join("cargo/release/libancillary.so");
+    load(&library);
+    assert_eq!(exported(&library), declared());
+    assert_eq!(dynamic(&library, "SONAME"), names(&["libancillary.so.1"]));
+    assert_eq!(dynamic(&library, "NEEDED"), names(&["libc.so.6"]));
+}

@@ -1,0 +1,372 @@
+#include "check.h"
+#include "kit.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* --- files --- */
+
+void open_files(int *fds, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		fds[i] = memfd_create("file", MFD_CLOEXEC);
+		CHECK(fds[i] >= 0);
+		CHECK(dprintf(fds[i], "%zu", i) > 0);
+	}
+}
+
+void close_files(const int *fds, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		CHECK(close(fds[i]) == 0);
+}
+
+bool same_file(int a, int b)
+{
+	struct stat of_a, of_b;
+
+	return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
+	       of_a.st_ino == of_b.st_ino;
+}
+
+void check_arrived(const int *received, const int *sent, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		off_t place = (off_t)(1000 + i);
+
+		CHECK(received[i] >= 0);
+		CHECK_IS(fcntl(received[i], F_GETFD), FD_CLOEXEC);
+		CHECK(same_file(received[i], sent[i]));
+		/* Duplicates share the offset; the file opened twice would not. */
+		CHECK_IS(lseek(sent[i], place, SEEK_SET), place);
+		CHECK_IS(lseek(received[i], 0, SEEK_CUR), place);
+	}
+}
+
+void take_arrived(const int *received, size_t slots, const int *sent, size_t count)
+{
+	check_arrived(received, sent, count);
+	CHECK(all_none(received + count, slots - count));
+	close_files(received, count);
+}
+
+bool all_none(const int *fds, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (fds[i] != -1)
+			return false;
+	return true;
+}
+
+bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+size_t open_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+	size_t count = 0;
+
+	CHECK(dir);
+	while ((entry = readdir(dir)))
+		count += *entry->d_name != '.' && atoi(entry->d_name) != dirfd(dir);
+	closedir(dir);
+	return count;
+}
+
+void set_limit(rlim_t limit)
+{
+	struct rlimit limits;
+
+	CHECK(getrlimit(RLIMIT_NOFILE, &limits) == 0);
+	limits.rlim_cur = limit;
+	CHECK(setrlimit(RLIMIT_NOFILE, &limits) == 0);
+}
+
+void raise_limit(void)
+{
+	struct rlimit limits;
+
+	CHECK(getrlimit(RLIMIT_NOFILE, &limits) == 0);
+	set_limit(limits.rlim_max);
+}
+
+rlim_t leave_slots(size_t slots)
+{
+	struct rlimit limits;
+	int fd = 0;
+
+	CHECK(getrlimit(RLIMIT_NOFILE, &limits) == 0);
+	for (size_t closed = 0;; fd++)
+		if (!is_open(fd) && closed++ == slots)
+			break;
+	set_limit((rlim_t)fd);
+	return limits.rlim_cur;
+}
+
+/* --- sockets --- */
+
+void open_pair(int type, int sock[2])
+{
+	CHECK(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, sock) == 0);
+}
+
+void close_end(int sock[2], int end)
+{
+	CHECK(close(sock[end]) == 0);
+	sock[end] = -1;
+}
+
+void close_pair(int sock[2])
+{
+	for (int end = HERE; end <= THERE; end++)
+		if (sock[end] >= 0)
+			close_end(sock, end);
+}
+
+static const char *type_name(int type)
+{
+	return type == SOCK_STREAM ? "stream" : type == SOCK_SEQPACKET ? "seqpacket" : "dgram";
+}
+
+void with_type(int type, void (*run)(int type, int sock[2]))
+{
+	int sock[2];
+
+	check_about("%s", type_name(type));
+	open_pair(type, sock);
+	run(type, sock);
+	close_pair(sock);
+	check_about("%s", "");
+}
+
+void with_each_type(void (*run)(int type, int sock[2]))
+{
+	with_type(SOCK_STREAM, run);
+	with_type(SOCK_SEQPACKET, run);
+	with_type(SOCK_DGRAM, run);
+}
+
+size_t fill(int sock)
+{
+	char block[4096];
+	size_t size = sizeof block, sent = 0;
+
+	memset(block, 'f', sizeof block);
+	while (size > 0) {
+		ssize_t n = send(sock, block, size, MSG_DONTWAIT);
+
+		if (n > 0) {
+			sent += (size_t)n;
+			continue;
+		}
+		CHECK(errno == EAGAIN);
+		size /= 2;
+	}
+	return sent;
+}
+
+void drain(int sock)
+{
+	char block[4096];
+
+	while (recv(sock, block, sizeof block, MSG_DONTWAIT) > 0)
+		;
+}
+
+void check_nothing_there(int sock)
+{
+	char byte;
+
+	CHECK_IS(recv(sock, &byte, 1, MSG_DONTWAIT | MSG_PEEK), -1);
+	CHECK_IS(errno, EAGAIN);
+}
+
+void set_timeout(int sock, int option, int milliseconds)
+{
+	struct timeval time = { milliseconds / 1000, milliseconds % 1000 * 1000 };
+
+	CHECK(setsockopt(sock, SOL_SOCKET, option, &time, sizeof time) == 0);
+}
+
+void set_option(int sock, int option, int value)
+{
+	CHECK(setsockopt(sock, SOL_SOCKET, option, &value, sizeof value) == 0);
+}
+
+/* --- messages by hand --- */
+
+union control {
+	struct cmsghdr header;
+	char room[CMSG_SPACE(MOST * sizeof(int))];
+};
+
+ssize_t send_by_hand(int sock, const void *data, size_t len, const int *fds, size_t nfds)
+{
+	union control control;
+	struct iovec iov = { (void *)(uintptr_t)data, len };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	memset(&control, 0, sizeof control);
+	if (nfds > 0) {
+		message.msg_control = &control;
+		message.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(nfds * sizeof(int));
+		memcpy(CMSG_DATA(&control.header), fds, nfds * sizeof(int));
+	}
+	return sendmsg(sock, &message, MSG_NOSIGNAL);
+}
+
+ssize_t receive_by_hand(int sock, void *data, size_t len, int *fds, size_t *nfds)
+{
+	union control control;
+	struct iovec iov = { data, len };
+	struct msghdr message = { .msg_iov = &iov,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof control };
+	ssize_t n = recvmsg(sock, &message, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *header;
+
+	*nfds = 0;
+	if (n < 0)
+		return n;
+	CHECK_IS(message.msg_flags & (MSG_CTRUNC | MSG_TRUNC), 0);
+	header = CMSG_FIRSTHDR(&message);
+	if (header) {
+		CHECK_IS(header->cmsg_level, SOL_SOCKET);
+		CHECK_IS(header->cmsg_type, SCM_RIGHTS);
+		*nfds = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(header), *nfds * sizeof(int));
+		CHECK(!CMSG_NXTHDR(&message, header));
+	}
+	return n;
+}
+
+/* --- payload --- */
+
+static unsigned char payload_byte(size_t place)
+{
+	uint32_t mixed = (uint32_t)place * 2654435761u;
+
+	return (unsigned char)(mixed >> 24);
+}
+
+void make_payload(unsigned char *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		data[i] = payload_byte(i);
+}
+
+bool is_payload(const unsigned char *data, size_t len, size_t from)
+{
+	for (size_t i = 0; i < len; i++)
+		if (data[i] != payload_byte(from + i))
+			return false;
+	return true;
+}
+
+/* --- processes, threads and time --- */
+
+pthread_t start_thread(void *(*run)(void *), void *argument)
+{
+	pthread_t thread;
+
+	CHECK(pthread_create(&thread, NULL, run, argument) == 0);
+	return thread;
+}
+
+void *end_thread(pthread_t thread)
+{
+	void *result;
+
+	CHECK(pthread_join(thread, &result) == 0);
+	return result;
+}
+
+void check_child(pid_t pid)
+{
+	int status;
+	pid_t ended;
+
+	CHECK(pid > 0);
+	do
+		ended = waitpid(pid, &status, 0);
+	while (ended < 0 && errno == EINTR);
+	CHECK_IS(ended, pid);
+	CHECK_IS(status, 0);
+}
+
+void sleep_ms(int milliseconds)
+{
+	struct timespec left = { milliseconds / 1000, milliseconds % 1000 * 1000000L };
+
+	while (nanosleep(&left, &left) < 0 && errno == EINTR)
+		;
+}
+
+pid_t thread_number(void)
+{
+	return (pid_t)syscall(SYS_gettid);
+}
+
+static bool asleep(pid_t thread)
+{
+	char path[64], line[256];
+	FILE *file;
+	char state = 0;
+
+	snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)thread);
+	file = fopen(path, "re");
+	CHECK(file);
+	if (fgets(line, sizeof line, file)) {
+		char *end_of_name = strrchr(line, ')');
+
+		if (end_of_name)
+			state = end_of_name[2];
+	}
+	fclose(file);
+	return state == 'S';
+}
+
+void wait_until_asleep(pid_t thread)
+{
+	/* Twice, because a thread that starts can wait for other things. */
+	for (int times = 0; times < 2; times++) {
+		sleep_ms(5);
+		while (!asleep(thread))
+			sleep_ms(1);
+	}
+}
+
+volatile int signals_handled;
+
+static void count(int number)
+{
+	(void)number;
+	__atomic_add_fetch(&signals_handled, 1, __ATOMIC_SEQ_CST);
+}
+
+void count_signal(int number)
+{
+	struct sigaction action = { .sa_handler = count };
+
+	CHECK(sigaction(number, &action, NULL) == 0);
+}

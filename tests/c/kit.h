@@ -1,0 +1,106 @@
+/* What test programs need beside the library, and made without it: files to
+ * send, sockets, messages put together by hand, signals, limits. */
+
+#ifndef KIT_H
+#define KIT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+/* What one message carries at most. */
+#define MOST 253
+
+/* --- files --- */
+
+/* Opens so many different files; the content of each is its number. */
+void open_files(int *fds, size_t count);
+
+/* Closes each of these, all of which must be open. */
+void close_files(const int *fds, size_t count);
+
+/* Checks that these arrived: for each one sent, in order, a close-on-exec
+ * descriptor of its own for the same open file. */
+void check_arrived(const int *received, const int *sent, size_t count);
+
+/* The same, and -1 in the slots behind; closes what arrived. */
+void take_arrived(const int *received, size_t slots, const int *sent, size_t count);
+
+bool same_file(int a, int b);
+bool all_none(const int *fds, size_t count);
+bool is_open(int fd);
+size_t open_descriptors(void);
+
+/* Sets the soft limit of descriptors to the hard one. */
+void raise_limit(void);
+
+/* Sets the soft limit so that exactly so many more descriptors can be opened,
+ * and returns what it was. */
+rlim_t leave_slots(size_t slots);
+void set_limit(rlim_t limit);
+
+/* --- sockets --- */
+
+enum { HERE, THERE };
+
+/* A connected pair of a type, which may be with SOCK_NONBLOCK. */
+void open_pair(int type, int sock[2]);
+void close_pair(int sock[2]);
+void close_end(int sock[2], int end);
+
+/* For each of the three types of socket: opens a pair, runs, and closes what
+ * is left of the pair.  Failures name the type. */
+void with_each_type(void (*run)(int type, int sock[2]));
+void with_type(int type, void (*run)(int type, int sock[2]));
+
+/* How many bytes can be sent before the socket would block, sending them. */
+size_t fill(int sock);
+
+/* Receives and drops all there is. */
+void drain(int sock);
+
+/* Checks that there is nothing to be received. */
+void check_nothing_there(int sock);
+
+/* Sets SO_RCVTIMEO or SO_SNDTIMEO. */
+void set_timeout(int sock, int option, int milliseconds);
+void set_option(int sock, int option, int value);
+
+/* --- messages by hand --- */
+
+/* sendmsg with so many descriptors in one SCM_RIGHTS message, if any. */
+ssize_t send_by_hand(int sock, const void *data, size_t len, const int *fds, size_t nfds);
+
+/* recvmsg; *nfds is how many descriptors came, in one SCM_RIGHTS message. */
+ssize_t receive_by_hand(int sock, void *data, size_t len, int *fds, size_t *nfds);
+
+/* --- payload --- */
+
+/* Bytes in which the place of each can be told. */
+void make_payload(unsigned char *data, size_t len);
+bool is_payload(const unsigned char *data, size_t len, size_t from);
+
+/* --- processes, threads and time --- */
+
+pthread_t start_thread(void *(*run)(void *), void *argument);
+void *end_thread(pthread_t thread);
+
+/* Checks that a forked process ends with 0. */
+void check_child(pid_t pid);
+
+void sleep_ms(int milliseconds);
+
+/* Waits until the thread with this number sleeps in a system call. */
+pid_t thread_number(void);
+void wait_until_asleep(pid_t thread);
+
+/* Counts signals in signals_handled, without SA_RESTART. */
+extern volatile int signals_handled;
+void count_signal(int number);
+
+#endif
