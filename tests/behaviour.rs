@@ -1,0 +1,53 @@
+//! How the library behaves, seen by C programs: each is a list of cases in `tests/c`, compiled
+//! and run with the shared library and with the archive.
+
+mod common;
+
+use common::{announce, c_file, compile, run, said, Link};
+use std::process::Command;
+
+/// Compiles a program, runs all its cases, and shows what it says if one fails.
+fn pass(name: &str, link: Link, extra: &[&str]) {
+    let sources = [c_file(&format!("{name}.c")), c_file("check.c"), c_file("kit.c")];
+    let program = compile(name, &sources, link, extra);
+    let output = run(&mut Command::new(&program));
+    assert!(output.status.success(), "{}: {}\n{}", program.display(), output.status, said(&output));
+    for line in said(&output).lines().filter(|line| line.starts_with("skipped ")) {
+        announce(&format!("{line} ({name})"));
+    }
+}
+
+macro_rules! programs {
+    ($($name:ident $(with $extra:literal)*;)*) => {$(
+        mod $name {
+            use super::{pass, Link};
+
+            #[test]
+            fn shared() {
+                pass(stringify!($name), Link::Shared, &[$($extra)*]);
+            }
+
+            #[test]
+            fn archive() {
+                pass(stringify!($name), Link::Static, &[$($extra)*]);
+            }
+        }
+    )*};
+}
+
+programs! {
+    arguments;
+    // So that clean-up handlers are found by unwinding through the library.
+    cancel with "-fexceptions";
+    close;
+    faults;
+    limits;
+    one;
+    receive;
+    send;
+    signals;
+    stream;
+    threads;
+    waitall;
+    wire;
+}

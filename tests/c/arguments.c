@@ -1,0 +1,216 @@
+/* Arguments that cannot be meant. */
+
+#include "check.h"
+#include "kit.h"
+
+#include <ancillary.h>
+#include <limits.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Too many descriptors, too many bytes. */
+static const size_t huge_counts[] = { (size_t)INT_MAX + 1, SIZE_MAX / 4, SIZE_MAX / 4 + 1,
+				      SSIZE_MAX, SIZE_MAX - 1, SIZE_MAX };
+static const size_t huge_lens[] = { (size_t)SSIZE_MAX + 1, SIZE_MAX - 1, SIZE_MAX };
+
+/* --- sending --- */
+
+static void send_badly(int type, int sock[2])
+{
+	int files[2];
+	int s = sock[HERE];
+
+	(void)type;
+	open_files(files, 2);
+	for (int bit = 0; bit < 32; bit++) {
+		unsigned flag = 1u << bit;
+
+		check_about("type %d, flag %#x", type, flag);
+		if (flag == ANCILLARY_DONTWAIT || flag == ANCILLARY_INTR)
+			continue;
+		CHECK_ERR(ancillary_send_fds(s, files, 2, "abc", 3, flag), EINVAL);
+		CHECK_ERR(ancillary_send_fds(s, files, 2, NULL, 0, flag | ANCILLARY_DONTWAIT),
+			  EINVAL);
+	}
+	check_about("type %d", type);
+	CHECK_ERR(ancillary_send_fds(s, files, 2, "abc", 3, UINT_MAX), EINVAL);
+	CHECK_ERR(ancillary_send_fds(s, NULL, 2, "abc", 3, 0), EINVAL);
+	CHECK_ERR(ancillary_send_fds(s, NULL, 1, NULL, 0, 0), EINVAL);
+	CHECK_ERR(ancillary_send_fds(s, files, 2, NULL, 3, 0), EINVAL);
+	CHECK_ERR(ancillary_send_fds(s, files, 2, "abc", 0, 0), EINVAL);
+	CHECK_ERR(ancillary_send_fds(s, NULL, 0, "abc", 0, 0), EINVAL);
+	CHECK_ERR(ancillary_send_fds(s, NULL, 0, NULL, 3, 0), EINVAL);
+	CHECK_ERR(ancillary_send_fds(s, NULL, 0, NULL, 0, 0), EINVAL);
+	CHECK_ERR(ancillary_send_fds(s, files, 0, NULL, 0, 0), EINVAL);
+	for (size_t i = 0; i < LENGTH(huge_counts); i++) {
+		check_about("type %d, %zu descriptors", type, huge_counts[i]);
+		CHECK_ERR(ancillary_send_fds(s, files, huge_counts[i], "abc", 3, 0), EINVAL);
+		CHECK_ERR(ancillary_send_fds(s, files, huge_counts[i], NULL, 0, 0), EINVAL);
+		CHECK_ERR(ancillary_send_fds(s, NULL, huge_counts[i], NULL, 0, 0), EINVAL);
+	}
+	for (size_t i = 0; i < LENGTH(huge_lens); i++) {
+		check_about("type %d, %zu bytes", type, huge_lens[i]);
+		CHECK_ERR(ancillary_send_fds(s, files, 2, "abc", huge_lens[i], 0), EINVAL);
+		CHECK_ERR(ancillary_send_fds(s, NULL, 0, "abc", huge_lens[i], 0), EINVAL);
+		CHECK_ERR(ancillary_send_fds(s, files, 2, NULL, huge_lens[i], 0), EINVAL);
+	}
+	check_nothing_there(sock[THERE]);
+	close_files(files, 2);
+}
+
+static void a_send_refuses_them(void)
+{
+	with_each_type(send_badly);
+}
+
+/* --- receiving --- */
+
+static int received[3];
+static size_t nfds;
+static char got[8];
+
+static size_t *room_for(size_t count)
+{
+	memset(received, 'x', sizeof received);
+	nfds = count;
+	return &nfds;
+}
+
+/* A receive with room for two descriptors is refused, and says that there are
+ * none. */
+#define REFUSED(data, len, flags) \
+	do { \
+		CHECK_ERR(ancillary_recv_fds(s, received, room_for(2), data, len, flags), EINVAL); \
+		CHECK_IS(nfds, 0); \
+		CHECK(all_none(received, 2)); \
+		CHECK(received[2] != -1); \
+	} while (0)
+
+static void receive_badly(int type, int sock[2])
+{
+	int files[2];
+	int s = sock[THERE];
+
+	open_files(files, 2);
+	CHECK_OK(ancillary_send_fds(sock[HERE], files, 2, "abc", 3, 0), 3);
+	for (int bit = 0; bit < 32; bit++) {
+		unsigned flag = 1u << bit;
+
+		check_about("type %d, flag %#x", type, flag);
+		if (flag == ANCILLARY_DONTWAIT || flag == ANCILLARY_INTR ||
+		    flag == ANCILLARY_WAITALL)
+			continue;
+		REFUSED(got, 8, flag);
+		REFUSED(NULL, 0, flag | ANCILLARY_WAITALL);
+	}
+	check_about("type %d", type);
+	REFUSED(got, 8, UINT_MAX);
+	REFUSED(NULL, 8, 0);
+	REFUSED(got, 0, 0);
+	REFUSED(got, 0, ANCILLARY_WAITALL);
+	for (size_t i = 0; i < LENGTH(huge_lens); i++) {
+		REFUSED(got, huge_lens[i], 0);
+		REFUSED(NULL, huge_lens[i], 0);
+	}
+	CHECK_ERR(ancillary_recv_fds(s, received, NULL, got, 8, 0), EINVAL);
+	CHECK_ERR(ancillary_recv_fds(s, NULL, NULL, NULL, 0, 0), EINVAL);
+	CHECK_ERR(ancillary_recv_fds(s, NULL, room_for(2), got, 8, 0), EINVAL);
+	CHECK_IS(nfds, 0);
+	for (size_t i = 0; i < LENGTH(huge_counts); i++) {
+		check_about("type %d, room for %zu", type, huge_counts[i]);
+		CHECK_ERR(ancillary_recv_fds(s, received, room_for(huge_counts[i]), got, 8, 0),
+			  EINVAL);
+		CHECK_IS(nfds, 0);
+		CHECK_ERR(ancillary_recv_fds(s, NULL, room_for(huge_counts[i]), NULL, 0, 0),
+			  EINVAL);
+		CHECK_IS(nfds, 0);
+	}
+
+	/* Nothing was consumed. */
+	CHECK_OK(ancillary_recv_fds(s, received, room_for(2), got, 8, 0), 3);
+	CHECK_IS(nfds, 2);
+	take_arrived(received, 2, files, 2);
+	close_files(files, 2);
+}
+
+static void a_receive_refuses_them(void)
+{
+	with_each_type(receive_badly);
+}
+
+/* --- sockets --- */
+
+static void a_socket_is_needed(void)
+{
+	int file, s;
+
+	open_files(&file, 1);
+	s = file;
+	CHECK_ERR(ancillary_send_fds(s, &file, 1, "abc", 3, 0), ENOTSOCK);
+	CHECK_ERR(ancillary_send_fds(s, NULL, 0, "abc", 3, 0), ENOTSOCK);
+	CHECK_ERR(ancillary_recv_fds(s, received, room_for(2), got, 8, 0), ENOTSOCK);
+	CHECK(nfds == 0 && all_none(received, 2));
+	CHECK_ERR(ancillary_recv_fds(s, received, room_for(2), got, 8, ANCILLARY_WAITALL),
+		  ENOTSOCK);
+	CHECK(nfds == 0 && all_none(received, 2));
+	close_files(&file, 1);
+	CHECK_ERR(ancillary_send_fds(s, NULL, 0, "abc", 3, 0), EBADF);
+	CHECK_ERR(ancillary_recv_fds(s, received, room_for(2), got, 8, 0), EBADF);
+	CHECK(nfds == 0 && all_none(received, 2));
+	CHECK_ERR(ancillary_recv_fds(-1, received, room_for(2), NULL, 0, 0), EBADF);
+	CHECK(nfds == 0 && all_none(received, 2));
+}
+
+/* More than one message takes another way, which asks for the type. */
+static void a_socket_is_needed_for_many(void)
+{
+	int files[300];
+
+	open_files(files, 300);
+	CHECK_ERR(ancillary_send_fds(files[0], files, 300, "abc", 3, 0), ENOTSOCK);
+	CHECK_ERR(ancillary_send_fds(-1, files, 300, "abc", 3, 0), EBADF);
+	close_files(files, 300);
+}
+
+/* A payload that cannot be stops a send before its first message. */
+static void a_huge_payload_sends_no_part(void)
+{
+	int sock[2], files[300];
+
+	open_pair(SOCK_STREAM, sock);
+	open_files(files, 300);
+	for (size_t i = 0; i < LENGTH(huge_lens); i++)
+		CHECK_ERR(ancillary_send_fds(sock[HERE], files, 300, "abc", huge_lens[i], 0),
+			  EINVAL);
+	check_nothing_there(sock[THERE]);
+	close_files(files, 300);
+	close_pair(sock);
+}
+
+/* --- memory that is not there --- */
+
+static void receive_into_nowhere(int type, int sock[2])
+{
+	int files[2];
+	size_t before;
+
+	(void)type;
+	open_files(files, 2);
+	before = open_descriptors();
+	CHECK_OK(ancillary_send_fds(sock[HERE], files, 2, "abc", 3, 0), 3);
+	CHECK_ERR(ancillary_recv_fds(sock[THERE], received, room_for(2), (void *)8, 8, 0), EFAULT);
+	CHECK(nfds == 0 && all_none(received, 2));
+	CHECK_IS(open_descriptors(), before);
+	CHECK_ERR(ancillary_send_fds(sock[HERE], files, 2, (void *)8, 8, 0), EFAULT);
+	close_files(files, 2);
+}
+
+static void a_payload_that_is_not_there_leaks_nothing(void)
+{
+	with_each_type(receive_into_nowhere);
+}
+
+CHECK_MAIN(CASE(a_send_refuses_them), CASE(a_receive_refuses_them), CASE(a_socket_is_needed),
+	   CASE(a_socket_is_needed_for_many), CASE(a_huge_payload_sends_no_part),
+	   CASE(a_payload_that_is_not_there_leaks_nothing))

@@ -1,0 +1,226 @@
+/* pthread_cancel of a thread that waits in a call.
+ *
+ * This is compiled with -fexceptions, so that clean-up handlers are found by
+ * unwinding through the library. */
+
+#include "check.h"
+#include "kit.h"
+
+#include <ancillary.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct waiting {
+	int sock;
+	void (*call)(struct waiting *waiting);
+	pid_t number;
+	int fds[8];
+	size_t nfds;
+	volatile bool started, cleaned;
+};
+
+static void clean_up(void *argument)
+{
+	struct waiting *waiting = argument;
+
+	ancillary_close_fds(waiting->fds, LENGTH(waiting->fds));
+	waiting->cleaned = true;
+}
+
+static void *wait_in_call(void *argument)
+{
+	struct waiting *waiting = argument;
+
+	pthread_cleanup_push(clean_up, waiting);
+	waiting->number = thread_number();
+	waiting->started = true;
+	waiting->call(waiting);
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+static void cancel_it(struct waiting *waiting)
+{
+	pthread_t thread;
+
+	waiting->started = waiting->cleaned = false;
+	memset(waiting->fds, -1, sizeof waiting->fds);
+	thread = start_thread(wait_in_call, waiting);
+	while (!waiting->started)
+		sleep_ms(1);
+	wait_until_asleep(waiting->number);
+	CHECK(!waiting->cleaned);
+	CHECK(pthread_cancel(thread) == 0);
+	CHECK(end_thread(thread) == PTHREAD_CANCELED);
+	CHECK(waiting->cleaned);
+}
+
+/* --- receiving --- */
+
+static void receive_one(struct waiting *waiting)
+{
+	check_failed(__FILE__, __LINE__,
+		     ancillary_recv_fd(waiting->sock) < 0 ? "it waits" : "nothing comes");
+}
+
+static void receive_several(struct waiting *waiting)
+{
+	char got[8];
+
+	waiting->nfds = LENGTH(waiting->fds);
+	CHECK(ancillary_recv_fds(waiting->sock, waiting->fds, &waiting->nfds, got, 8, 0) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
+static void receive_all(struct waiting *waiting)
+{
+	char got[100];
+
+	waiting->nfds = LENGTH(waiting->fds);
+	CHECK(ancillary_recv_fds(waiting->sock, waiting->fds, &waiting->nfds, got, 100,
+				 ANCILLARY_WAITALL) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
+static void cancel_receives(int type, int sock[2])
+{
+	struct waiting waiting = { .sock = sock[THERE] };
+	int file, received;
+
+	(void)type;
+	waiting.call = receive_one;
+	cancel_it(&waiting);
+	waiting.call = receive_several;
+	cancel_it(&waiting);
+	waiting.call = receive_all;
+	cancel_it(&waiting);
+	/* The socket is as good as before. */
+	open_files(&file, 1);
+	CHECK_OK(ancillary_send_fd(sock[HERE], file), 0);
+	received = ancillary_recv_fd(sock[THERE]);
+	take_arrived(&received, 1, &file, 1);
+	close_files(&file, 1);
+}
+
+static void a_receive_can_be_cancelled(void)
+{
+	with_each_type(cancel_receives);
+}
+
+static void what_has_come_is_in_the_array(void)
+{
+	struct waiting waiting = { .call = receive_all };
+	int sock[2], files[3];
+	size_t before;
+
+	open_pair(SOCK_STREAM, sock);
+	open_files(files, 3);
+	before = open_descriptors();
+	waiting.sock = sock[THERE];
+	CHECK_OK(ancillary_send_fds(sock[HERE], files, 1, "abc", 3, 0), 3);
+	CHECK_OK(ancillary_send_fds(sock[HERE], files + 1, 2, "def", 3, 0), 3);
+	cancel_it(&waiting);
+	check_nothing_there(sock[THERE]);
+	CHECK_IS(open_descriptors(), before);
+	close_files(files, 3);
+	close_pair(sock);
+}
+
+/* --- sending --- */
+
+static void send_one(struct waiting *waiting)
+{
+	CHECK(ancillary_send_fd(waiting->sock, waiting->sock) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
+static void send_several(struct waiting *waiting)
+{
+	int fds[3] = { waiting->sock, waiting->sock, waiting->sock };
+
+	CHECK(ancillary_send_fds(waiting->sock, fds, 3, "abc", 3, 0) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
+static void cancel_sends(int type, int sock[2])
+{
+	struct waiting waiting = { .sock = sock[HERE] };
+
+	(void)type;
+	fill(sock[HERE]);
+	waiting.call = send_one;
+	cancel_it(&waiting);
+	waiting.call = send_several;
+	cancel_it(&waiting);
+}
+
+static void a_send_can_be_cancelled(void)
+{
+	with_each_type(cancel_sends);
+}
+
+static char *large;
+
+static void send_large(struct waiting *waiting)
+{
+	CHECK(ancillary_send_fds(waiting->sock, &waiting->sock, 1, large, 1 << 20, 0) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
+static void a_long_send_can_be_cancelled(void)
+{
+	struct waiting waiting = { .call = send_large };
+	int sock[2];
+
+	large = calloc(1, 1 << 20);
+	CHECK(large);
+	open_pair(SOCK_STREAM, sock);
+	waiting.sock = sock[HERE];
+	cancel_it(&waiting);
+	free(large);
+	close_pair(sock);
+}
+
+/* --- closing --- */
+
+static int array[3];
+
+static void close_array(void *argument)
+{
+	(void)argument;
+	ancillary_close_fds(array, LENGTH(array));
+}
+
+/* Closes while a cancellation is pending, which takes effect later. */
+static void *close_cancelled(void *argument)
+{
+	pthread_cleanup_push(close_array, NULL);
+	CHECK(pthread_cancel(pthread_self()) == 0);
+	close_array(argument);
+	CHECK(all_none(array, LENGTH(array)));
+	*(bool *)argument = true;
+	pthread_testcancel();
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+/* Closing does not wait, so it is no cancellation point: if a thread ended in
+ * the middle of it, the descriptor at hand would stay open. */
+static void closing_is_not_cancelled(void)
+{
+	bool closed_all = false;
+	size_t before = open_descriptors();
+
+	for (int i = 0; i < 3; i++) {
+		array[i] = fcntl(0, F_DUPFD_CLOEXEC, 100 + 2 * i);
+		CHECK(array[i] >= 0);
+	}
+	CHECK(end_thread(start_thread(close_cancelled, &closed_all)) == PTHREAD_CANCELED);
+	CHECK_IS(open_descriptors(), before);
+	CHECK(closed_all);
+}
+
+CHECK_MAIN(CASE(a_receive_can_be_cancelled), CASE(what_has_come_is_in_the_array),
+	   CASE(a_send_can_be_cancelled), CASE(a_long_send_can_be_cancelled),
+	   CASE(closing_is_not_cancelled))
