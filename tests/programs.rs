@@ -1,0 +1,1265 @@
+//! The example programs: a server hands live connections to an unrelated worker.
+
+// The library builds with Rust 1.63; its tests may need a newer one.
+#![allow(clippy::incompatible_msrv)]
+// The types of some fields and constants differ from one C library to the next.
+#![allow(clippy::unnecessary_cast)]
+
+mod common;
+
+use common::{Link, TempDir};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{pipe, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::mem;
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// No test waits longer than this for anything.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The signals that end the programs, and the last line after each.
+const ENDINGS: [(i32, &str); 3] = [
+    (libc::SIGINT, "Interrupted; exiting."),
+    (libc::SIGTERM, "Terminated."),
+    (libc::SIGHUP, "Hanging up."),
+];
+
+/// Limits, as numbers.
+const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE as u32;
+const PROCESSES: u32 = libc::RLIMIT_NPROC as u32;
+
+/// A user without any privilege, for limits that do not bind root.
+const NOBODY: u32 = 65534;
+
+// ---- What the tests are written with -------------------------------------------------------
+
+/// Looks again and again until there is something to see.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn example(name: &str, link: Link) -> PathBuf {
+    let file = common::source().join("c-examples").join(format!("{name}.c"));
+    common::compile(name, &[file], link, &[])
+}
+
+/// How a process ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Exited(i32),
+    Killed(i32),
+}
+
+/// The lines that a program has written so far, and whether there can be no more.
+type Lines = Arc<Mutex<(Vec<String>, bool)>>;
+
+fn collect(from: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let collected = lines.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            collected.lock().unwrap().0.push(line.expect("a line of text"));
+        }
+        collected.lock().unwrap().1 = true;
+    });
+    lines
+}
+
+/// A running program, the leader of a process group of its own. All of the group is killed when
+/// this is dropped; the program is reaped only then, so that its number is never another's.
+struct Program {
+    child: Child,
+    out: Lines,
+    err: Lines,
+}
+
+impl Program {
+    fn start(command: &mut Command) -> Program {
+        Program::try_start(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    fn try_start(command: &mut Command) -> std::io::Result<Program> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let out = collect(child.stdout.take().unwrap());
+        let err = collect(child.stderr.take().unwrap());
+        Ok(Program { child, out, err })
+    }
+
+    /// Starts a program whose lines are left in a pipe.
+    fn start_writing_to(command: &mut Command, pipe: PipeWriter) -> Program {
+        command.stdin(Stdio::null()).stderr(pipe.try_clone().unwrap()).stdout(pipe);
+        let child = command.process_group(0).spawn().expect("a program");
+        // The command keeps the pipe open.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Program { child, out: Lines::default(), err: Lines::default() }
+    }
+
+    fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    fn signal(&self, number: i32) {
+        // SAFETY: no memory is involved; the process is not reaped, so the number is its own.
+        assert_eq!(unsafe { libc::kill(self.pid(), number) }, 0);
+    }
+
+    /// Waits for a line on standard output that begins so, and returns the rest of it.
+    fn says(&self, beginning: &str) -> String {
+        self.wait_for(&self.out, beginning, 1)
+    }
+
+    /// Waits for that many lines on standard output that begin so.
+    fn says_times(&self, beginning: &str, times: usize) {
+        self.wait_for(&self.out, beginning, times);
+    }
+
+    /// Waits for a line on standard error that begins so, and returns the rest of it.
+    fn complains(&self, beginning: &str) -> String {
+        self.wait_for(&self.err, beginning, 1)
+    }
+
+    fn wait_for(&self, lines: &Lines, beginning: &str, times: usize) -> String {
+        until(&format!("{times} × {beginning:?}"), || {
+            let (lines, ended) = &*lines.lock().unwrap();
+            let line = lines.iter().filter_map(|line| line.strip_prefix(beginning)).nth(times - 1);
+            assert!(line.is_some() || !ended, "no line {beginning:?} in {lines:?}");
+            line.map(str::to_owned)
+        })
+    }
+
+    fn ended(&self) -> Option<End> {
+        // SAFETY: the structure is a plain one, for which all zeros are a value.
+        let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: `info` is there to be written to.
+        let result = unsafe { libc::waitid(libc::P_PID, self.child.id(), &mut info, flags) };
+        assert_eq!(result, 0);
+        // SAFETY: waitid filled it in, if only with zeros.
+        match unsafe { (info.si_pid(), info.si_code, info.si_status()) } {
+            (0, ..) => None,
+            (_, libc::CLD_EXITED, status) => Some(End::Exited(status)),
+            (_, _, number) => Some(End::Killed(number)),
+        }
+    }
+
+    fn end(&self) -> End {
+        until("the end of a program", || self.ended())
+    }
+
+    /// All lines of standard output, of a program that has ended.
+    fn all_lines(&self) -> Vec<String> {
+        until("the end of the output", || {
+            let (lines, ended) = &*self.out.lock().unwrap();
+            ended.then(|| lines.clone())
+        })
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        until("the end of the errors", || {
+            let (lines, ended) = &*self.err.lock().unwrap();
+            ended.then(|| lines.clone())
+        })
+    }
+
+    /// Ends it with a signal, and checks that it takes that well.
+    fn end_with(&self, (number, farewell): (i32, &str)) {
+        self.signal(number);
+        let sent = Instant::now();
+        assert_eq!(self.end(), End::Exited(0), "signal {number}: {:?}", self.complaints());
+        assert!(sent.elapsed() < Duration::from_secs(10), "took {:?}", sent.elapsed());
+        assert_eq!(self.all_lines().last().map(String::as_str), Some(farewell));
+    }
+
+    fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Changes a limit of it, up to what it was started with.
+    fn set_limit(&self, resource: u32, limit: u64) {
+        let pid = self.pid();
+        let change = move || {
+            // SAFETY: both point to a structure of the kind, or to none.
+            unsafe {
+                let mut now: libc::rlimit64 = mem::zeroed();
+                let mut result = libc::prlimit64(pid, resource as _, std::ptr::null(), &mut now);
+                if result == 0 {
+                    now.rlim_cur = limit.min(now.rlim_max);
+                    result = libc::prlimit64(pid, resource as _, &now, std::ptr::null_mut());
+                }
+                match result {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            }
+        };
+        let owner = fs::metadata(format!("/proc/{pid}")).unwrap().uid();
+        // SAFETY: no memory is involved.
+        if owner == unsafe { libc::geteuid() } {
+            return change().expect("another limit");
+        }
+        // What root may do to others is a matter of capabilities. The user itself may do it.
+        let mut command = Command::new("true");
+        // SAFETY: the closure makes system calls alone.
+        unsafe { command.uid(owner).gid(owner).pre_exec(change) };
+        common::run_ok(&mut command);
+    }
+
+    /// Leaves it no room for another descriptor.
+    fn fill_table(&self) {
+        let free =
+            |number: &u64| !Path::new(&format!("/proc/{}/fd/{number}", self.pid())).is_symlink();
+        let lowest = (0..).find(free).unwrap();
+        self.set_limit(DESCRIPTORS, lowest);
+    }
+
+    /// Checks that it does not turn in circles while it waits for something.
+    fn rests(&self) {
+        let ticks = || -> u64 {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+        };
+        let before = ticks();
+        thread::sleep(Duration::from_millis(300));
+        let used = ticks() - before;
+        assert!(used <= 3, "it used {used} of 30 ticks");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // SAFETY: no memory is involved, and the group is that of our child, not yet reaped.
+        unsafe { libc::kill(-self.pid(), libc::SIGKILL) };
+        let _ = self.child.wait();
+    }
+}
+
+/// A pipe that is soon full.
+fn small_pipe() -> (PipeReader, PipeWriter) {
+    let (read, write) = pipe().expect("a pipe");
+    // SAFETY: no memory is involved.
+    assert_eq!(unsafe { libc::fcntl(read.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) }, 4096);
+    (read, write)
+}
+
+struct Process {
+    parent: i32,
+    group: i32,
+    state: char,
+}
+
+/// All processes there are.
+fn processes() -> Vec<Process> {
+    let stats = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        // Threads and processes come and go meanwhile.
+        fs::read_to_string(entry.ok()?.path().join("stat")).ok()
+    });
+    let parse = |stat: String| {
+        // The name in front of the last parenthesis may hold anything.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let state = fields.next()?.chars().next()?;
+        let mut number = || fields.next()?.parse().ok();
+        Some(Process { parent: number()?, group: number()?, state })
+    };
+    stats.filter_map(parse).collect()
+}
+
+fn worker(link: Link, socket: &Path, command: &[&str]) -> Program {
+    let worker = Program::start(Command::new(example("worker", link)).arg(socket).args(command));
+    assert_eq!(worker.says("Listening for descriptors on "), format!("{}.", socket.display()));
+    worker
+}
+
+fn server(link: Link, address: &str, socket: &Path) -> (Program, u16) {
+    let mut command = Command::new(example("server", link));
+    let server = Program::start(command.args([address, "0"]).arg(socket));
+    let port = port_of(&server);
+    (server, port)
+}
+
+fn port_of(server: &Program) -> u16 {
+    let place = server.says("Now waiting for incoming connections to ");
+    place.rsplit_once(" port ").expect("a port").1.parse().expect("a number")
+}
+
+/// A worker and a server of it.
+struct Service {
+    server: Program,
+    port: u16,
+    worker: Program,
+    dir: TempDir,
+}
+
+impl Service {
+    fn start(link: Link, command: &[&str]) -> Service {
+        let dir = TempDir::new();
+        let worker = worker(link, &dir.path().join("socket"), command);
+        let (server, port) = server(link, "127.0.0.1", &dir.path().join("socket"));
+        worker.says("Connection from the server.");
+        Service { server, port, worker, dir }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("socket")
+    }
+}
+
+fn connect(to: impl ToSocketAddrs) -> TcpStream {
+    let to = to.to_socket_addrs().unwrap().next().unwrap();
+    let stream = TcpStream::connect_timeout(&to, DEADLINE).expect("a connection");
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Sends a question, if there is one, and reads the whole answer.
+fn ask(to: impl ToSocketAddrs, question: &str) -> String {
+    let mut stream = connect(to);
+    stream.write_all(question.as_bytes()).expect("sending");
+    stream.shutdown(Shutdown::Write).expect("end of sending");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+fn local(port: u16) -> (&'static str, u16) {
+    ("127.0.0.1", port)
+}
+
+/// Clients that come without a break until this is dropped, whatever becomes of them.
+struct Load {
+    over: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn on(port: u16) -> Load {
+        let over = Arc::new(AtomicBool::new(false));
+        let client = || {
+            let over = over.clone();
+            thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let to = (Ipv4Addr::LOCALHOST, port).into();
+                    let stream = TcpStream::connect_timeout(&to, Duration::from_secs(1));
+                    if let Ok(mut stream) = stream {
+                        let _ = stream.set_read_timeout(Some(Duration::from_millis(20)));
+                        let _ = stream.read(&mut [0]);
+                    }
+                }
+            })
+        };
+        Load { threads: (0..4).map(|_| client()).collect(), over }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Room for a control message of up to four descriptors.
+#[repr(C)]
+struct Control {
+    header: libc::cmsghdr,
+    fds: [RawFd; 4],
+}
+
+/// A message as a program without the library sends and receives it.
+fn with_message<T>(data: &mut [u8], fds: usize, run: impl FnOnce(&mut libc::msghdr) -> T) -> T {
+    // SAFETY: these are plain structures, for which all zeros are a value; they live as long as
+    // the message that refers to them.
+    unsafe {
+        let mut control: Control = mem::zeroed();
+        control.header.cmsg_level = libc::SOL_SOCKET;
+        control.header.cmsg_type = libc::SCM_RIGHTS;
+        let len = libc::CMSG_LEN((fds * mem::size_of::<RawFd>()) as u32);
+        control.header.cmsg_len = len as _;
+        let mut part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+        let mut message: libc::msghdr = mem::zeroed();
+        message.msg_iov = &mut part;
+        message.msg_iovlen = 1;
+        if fds > 0 {
+            message.msg_control = (&raw mut control).cast();
+            message.msg_controllen = len as _;
+        }
+        run(&mut message)
+    }
+}
+
+fn send_by_hand(link: &UnixStream, data: &[u8], fds: &[RawFd]) {
+    let sent = with_message(&mut data.to_vec(), fds.len(), |message| {
+        // SAFETY: the message is whole, and its control buffer has room for the descriptors.
+        unsafe {
+            for (i, fd) in fds.iter().enumerate() {
+                (&raw mut (*message.msg_control.cast::<Control>()).fds[i]).write(*fd);
+            }
+            libc::sendmsg(link.as_raw_fd(), message, 0)
+        }
+    });
+    assert_eq!(sent, data.len() as isize);
+}
+
+/// Receives with much more room than the message should need.
+fn receive_by_hand(link: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
+    let mut data = vec![0xAA; 100];
+    let (len, fds) = with_message(&mut data, 4, |message| {
+        // SAFETY: the message is whole; the kernel says in the header how many descriptors of its
+        // room it filled, and they are ours.
+        unsafe {
+            let len = libc::recvmsg(link.as_raw_fd(), message, libc::MSG_CMSG_CLOEXEC);
+            assert!(len >= 0, "{}", std::io::Error::last_os_error());
+            assert_eq!(message.msg_flags & libc::MSG_CTRUNC, 0);
+            let control = &*message.msg_control.cast::<Control>();
+            let fds = match message.msg_controllen {
+                0 => 0,
+                _ => (control.header.cmsg_len as usize - libc::CMSG_LEN(0) as usize) / 4,
+            };
+            let fds = control.fds[..fds].iter().map(|fd| OwnedFd::from_raw_fd(*fd));
+            (len as usize, fds.collect())
+        }
+    });
+    data.truncate(len);
+    (data, fds)
+}
+
+// ---- What the programs are for ---------------------------------------------------------------
+
+#[test]
+fn a_child_of_the_worker_answers_and_both_say_what_they_do() {
+    for link in Link::BOTH {
+        let service =
+            Service::start(link, &["sh", "-c", "echo $$ $PPID $(cat); cat /proc/self/stat >&2"]);
+        let answer = ask(local(service.port), "question");
+        let words: Vec<&str> = answer.split_whitespace().collect();
+        let (worker, server) = (service.worker.pid(), service.server.pid());
+        assert!(![worker, server].contains(&words[0].parse().unwrap()), "{answer}");
+        assert_eq!(words[1], worker.to_string(), "{answer}");
+        assert_eq!(words[2], "question", "{answer}");
+        // Standard error is the connection as well.
+        assert_eq!(words[4], "(cat)", "{answer}");
+
+        service.server.end_with(ENDINGS[1]);
+        let place = format!("127.0.0.1 port {}", service.port);
+        let expected = [
+            format!("Now waiting for incoming connections to {place}"),
+            "Connection transferred to the worker process.".into(),
+            "Terminated.".into(),
+        ];
+        assert_eq!(service.server.all_lines(), expected);
+        service.worker.says("Closed connection to server.");
+        service.worker.end_with(ENDINGS[1]);
+        let expected = [
+            format!("Listening for descriptors on {}.", service.socket().display()),
+            "Connection from the server.".into(),
+            "Closed connection to server.".into(),
+            "Terminated.".into(),
+        ];
+        assert_eq!(service.worker.all_lines(), expected);
+        assert!(!service.socket().exists());
+        assert!(service.server.complaints().is_empty());
+        assert!(service.worker.complaints().is_empty());
+    }
+}
+
+#[test]
+fn the_client_prints_the_answer() {
+    let service = Service::start(Link::Shared, &["tr", "a-z", "A-Z"]);
+    let client = |arguments: &[&str]| {
+        let port = service.port.to_string();
+        let mut command = Command::new(example("client", Link::Shared));
+        common::run(command.args(["localhost", &port]).args(arguments))
+    };
+    let long = "long text ".repeat(10_000);
+    for (text, answer) in
+        [("hello", "HELLO".into()), ("", "".into()), (&*long, long.to_uppercase())]
+    {
+        let output = client(&[text]);
+        assert!(output.status.success(), "{}", common::said(&output));
+        assert!(output.stdout == answer.as_bytes() && output.stderr.is_empty());
+    }
+    assert!(client(&[]).stdout.is_empty());
+}
+
+#[test]
+fn two_hundred_clients_at_once_get_the_whole_answer() {
+    let whole: String = (0..20_000).map(|i| format!("{i:09}\n")).collect();
+    let dir = TempDir::new();
+    let file = dir.path().join("whole");
+    fs::write(&file, &whole).unwrap();
+    let service = Service::start(Link::Shared, &["cat", file.to_str().unwrap()]);
+    let together = Barrier::new(200);
+    thread::scope(|scope| {
+        for _ in 0..200 {
+            scope.spawn(|| {
+                together.wait();
+                let answer = ask(local(service.port), "");
+                assert!(answer == whole, "{} of {} bytes", answer.len(), whole.len());
+            });
+        }
+    });
+    service.server.says_times("Connection transferred to the worker process.", 200);
+}
+
+#[test]
+fn five_thousand_connections_leave_no_descriptor_and_no_zombie() {
+    let service = Service::start(Link::Shared, &["true"]);
+    let count = || (service.server.descriptors(), service.worker.descriptors());
+    let before = count();
+    let left = AtomicUsize::new(5000);
+    let take = |n: usize| n.checked_sub(1);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+                    assert_eq!(ask(local(service.port), ""), "");
+                }
+            });
+        }
+    });
+    service.server.says_times("Connection transferred to the worker process.", 5000);
+    until("no descriptor more than before", || (count() == before).then_some(()));
+    until("no child of the worker", || {
+        processes().iter().all(|process| process.parent != service.worker.pid()).then_some(())
+    });
+    assert_eq!(service.worker.out.lock().unwrap().0.len(), 2, "nothing went wrong with any");
+}
+
+#[test]
+fn the_worker_serves_one_server_after_another() {
+    let service = Service::start(Link::Shared, &["echo", "served"]);
+    // The second one waits until the first has ended.
+    let (second, port) = server(Link::Shared, "127.0.0.1", &service.socket());
+    assert_eq!(ask(local(service.port), ""), "served\n");
+    service.server.end_with(ENDINGS[0]);
+    assert_eq!(ask(local(port), ""), "served\n");
+    second.end_with(ENDINGS[2]);
+    service.worker.says_times("Connection from the server.", 2);
+    service.worker.says_times("Closed connection to server.", 2);
+    let (_third, port) = server(Link::Shared, "localhost", &service.socket());
+    assert_eq!(ask(local(port), ""), "served\n");
+}
+
+#[test]
+fn the_server_notices_at_once_that_the_worker_is_gone() {
+    for stop in [libc::SIGKILL, libc::SIGTERM] {
+        let service = Service::start(Link::Shared, &["echo", "served"]);
+        assert_eq!(ask(local(service.port), ""), "served\n");
+        service.worker.signal(stop);
+        assert_eq!(service.server.end(), End::Exited(1));
+        assert_eq!(service.server.all_lines().last().unwrap(), "Lost connection.");
+    }
+    let service = Service::start(Link::Shared, &["true"]);
+    let _load = Load::on(service.port);
+    service.server.says_times("Connection transferred to the worker process.", 20);
+    service.worker.signal(libc::SIGKILL);
+    assert_eq!(service.server.end(), End::Exited(1));
+    assert_eq!(service.server.all_lines().last().unwrap(), "Lost connection.");
+}
+
+#[test]
+fn commands_go_on_when_the_worker_ends() {
+    let service = Service::start(Link::Shared, &["sh", "-c", "echo ready; cat"]);
+    let mut stream = connect(local(service.port));
+    stream.read_exact(&mut [0; 6]).expect("ready");
+    service.worker.end_with(ENDINGS[1]);
+    stream.write_all(b"still there").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "still there");
+}
+
+// ---- Addresses -----------------------------------------------------------------------------
+
+#[test]
+fn any_address_takes_both_families() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let _worker = worker(Link::Shared, &socket, &["echo", "served"]);
+    let ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    if !ipv6 {
+        common::missing("IPv6");
+    }
+    for any in ["", "-", "?", "*", ":"] {
+        let (server, port) = server(Link::Shared, any, &socket);
+        let place = server.says("Now waiting for incoming connections to ");
+        assert_eq!(place, format!("{} port {port}", if ipv6 { "::" } else { "0.0.0.0" }));
+        assert_eq!(ask(local(port), ""), "served\n");
+        if ipv6 {
+            assert_eq!(ask(("::1", port), ""), "served\n");
+        }
+    }
+    if ipv6 {
+        let (server, port) = server(Link::Shared, "::1", &socket);
+        let place = server.says("Now waiting for incoming connections to ");
+        assert_eq!(place, format!("::1 port {port}"));
+        assert_eq!(ask(("::1", port), ""), "served\n");
+        assert!(TcpStream::connect(local(port)).is_err());
+    }
+}
+
+// ---- The command -----------------------------------------------------------------------------
+
+#[test]
+fn a_command_that_cannot_run_is_reported_to_the_worker_alone() {
+    let dir = TempDir::new();
+    let plain = dir.path().join("plain");
+    fs::write(&plain, "").unwrap();
+    let plain = plain.to_str().unwrap();
+    let missing = dir.path().join("missing");
+    let missing = missing.to_str().unwrap();
+    for (command, status, reason) in [
+        (missing, 127, "No such file or directory"),
+        ("no-command-of-this-name", 127, "No such file or directory"),
+        (plain, 126, "Permission denied"),
+    ] {
+        let service = Service::start(Link::Shared, &[command]);
+        for times in 1..=2 {
+            assert_eq!(ask(local(service.port), ""), "");
+            service.worker.says_times("Process ", times);
+        }
+        let (lines, _) = &*service.worker.out.lock().unwrap();
+        let expected = format!(" ended with exit status {status}.");
+        assert!(lines[2..].iter().all(|line| line.ends_with(&expected)), "{lines:?}");
+        let (complaints, _) = &*service.worker.err.lock().unwrap();
+        assert_eq!(*complaints, vec![format!("worker: {command}: {reason}"); 2]);
+    }
+}
+
+#[test]
+fn the_end_of_a_command_is_told_if_it_was_a_signal() {
+    let service = Service::start(Link::Shared, &["sh", "-c", "echo $$; kill -KILL $$"]);
+    let pid = ask(local(service.port), "");
+    let line = service.worker.says("Process ");
+    assert_eq!(line, format!("{} was killed by signal 9.", pid.trim()));
+}
+
+/// A command that lists its descriptors.
+const LIST: [&str; 3] = ["ls", "-l", "/proc/self/fd"];
+
+fn only_the_connection_is_in(list: &str) {
+    let mut numbers = Vec::new();
+    for (name, target) in list.lines().filter_map(|line| line.split_once(" -> ")) {
+        // ls itself has the directory open.
+        if !target.starts_with("/proc/") {
+            assert!(target.starts_with("socket:"), "{list}");
+            numbers.push(name.split_whitespace().last().unwrap());
+        }
+    }
+    assert_eq!(numbers, ["0", "1", "2"], "{list}");
+}
+
+#[test]
+fn a_command_inherits_no_descriptor_but_the_connection() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let mut command = Command::new("sh");
+    // The worker itself was given more than it should have been.
+    command.args(["-c", "exec 7<&0 9</dev/null; exec \"$@\"", "sh"]);
+    command.arg(example("worker", Link::Shared)).arg(&socket).args(LIST);
+    let worker = Program::start(&mut command);
+    worker.says("Listening for descriptors on ");
+    let (_server, port) = server(Link::Shared, "127.0.0.1", &socket);
+    only_the_connection_is_in(&ask(local(port), ""));
+}
+
+#[test]
+fn a_command_inherits_no_blocked_or_ignored_signal() {
+    let service = Service::start(Link::Shared, &["cat", "/proc/self/status"]);
+    let status = ask(local(service.port), "");
+    for name in ["SigBlk:", "SigIgn:"] {
+        let set = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        let set = u64::from_str_radix(set.trim(), 16).unwrap();
+        for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGCHLD, libc::SIGPIPE] {
+            assert_eq!(set & (1 << (number - 1)), 0, "signal {number}: {name} {set:x}");
+        }
+    }
+}
+
+#[test]
+fn closed_standard_descriptors_do_no_harm() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let start = |program: &str, closed: &str, arguments: &[&OsStr]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec \"$@\" {closed}"), "sh"]);
+        Program::start(command.arg(example(program, Link::Shared)).args(arguments))
+    };
+    let command = LIST.map(OsStr::new);
+    let arguments = [&[socket.as_os_str()], &command[..]].concat();
+    let worker = start("worker", "<&- >&- 2>&-", &arguments);
+    until("the worker listens", || UnixStream::connect(&socket).ok());
+    let arguments = ["127.0.0.1", "0"].map(OsStr::new);
+    let server = start("server", "<&- 2>&-", &[&arguments[..], &[socket.as_os_str()]].concat());
+    only_the_connection_is_in(&ask(local(port_of(&server)), ""));
+    server.end_with(ENDINGS[1]);
+    worker.signal(libc::SIGTERM);
+    assert_eq!(worker.end(), End::Exited(0));
+}
+
+// ---- Signals ---------------------------------------------------------------------------------
+
+#[test]
+fn each_signal_ends_each_program_when_idle() {
+    for ending in ENDINGS {
+        let service = Service::start(Link::Shared, &["true"]);
+        service.server.end_with(ending);
+        service.worker.says("Closed connection to server.");
+        service.worker.end_with(ending);
+        assert!(!service.socket().exists());
+    }
+}
+
+#[test]
+fn each_signal_ends_each_program_under_load() {
+    for ending in ENDINGS {
+        for of_server in [true, false] {
+            let service = Service::start(Link::Shared, &["true"]);
+            let _load = Load::on(service.port);
+            service.server.says_times("Connection transferred to the worker process.", 50);
+            if of_server {
+                service.server.end_with(ending);
+            } else {
+                service.worker.end_with(ending);
+                assert!(!service.socket().exists());
+            }
+        }
+    }
+}
+
+/// Starts a program many times and sends it a signal ever a little later, until it was fully
+/// running in half of them.
+fn signal_at_various_moments(command: impl Fn() -> Command, after: impl Fn()) {
+    let mut orderly = 0;
+    for round in 0.. {
+        if round >= 50 && orderly >= 25 {
+            break;
+        }
+        assert!(round < 1000, "it came to its end {orderly} times only");
+        let (number, farewell) = ENDINGS[round % 3];
+        let program = Program::start(&mut command());
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_micros(round as u64 * 40) {
+            std::hint::spin_loop();
+        }
+        program.signal(number);
+        match program.end() {
+            End::Exited(0) => {
+                assert_eq!(program.all_lines().last().map(String::as_str), Some(farewell));
+                orderly += 1;
+            }
+            // It had not come to main yet.
+            End::Killed(by) if by == number => {
+                assert_eq!((program.all_lines().len(), program.complaints().len()), (0, 0));
+            }
+            end => panic!("round {round}: {end:?} after {number}: {:?}", program.complaints()),
+        }
+        after();
+    }
+}
+
+#[test]
+fn each_signal_ends_a_program_that_is_just_starting() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let start_worker = || {
+        let mut command = Command::new(example("worker", Link::Shared));
+        command.arg(&socket).arg("true");
+        command
+    };
+    signal_at_various_moments(start_worker, || assert!(!socket.exists()));
+
+    let _worker = worker(Link::Shared, &socket, &["true"]);
+    let start_server = || {
+        let mut command = Command::new(example("server", Link::Shared));
+        command.args(["127.0.0.1", "0"]).arg(&socket);
+        command
+    };
+    signal_at_various_moments(start_server, || ());
+}
+
+#[test]
+fn a_signal_goes_before_connections_that_wait() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (read, mut write) = small_pipe();
+    let mut read = BufReader::new(read);
+    let mut command = Command::new(example("server", Link::Shared));
+    let command = command.args(["127.0.0.1", "0"]).arg(&socket);
+    let server = Program::start_writing_to(command, write.try_clone().unwrap());
+    let link = listener.accept().unwrap().0;
+    let mut line = String::new();
+    read.read_line(&mut line).unwrap();
+    let port = line.trim().rsplit_once(' ').unwrap().1.parse().unwrap();
+
+    // With no room for its line, the server waits a little, in which it takes no signal.
+    write.write_all(&[b'\n'; 4096]).unwrap();
+    let _clients: Vec<TcpStream> = (0..50).map(|_| connect(local(port))).collect();
+    assert_eq!(receive_by_hand(&link).1.len(), 1);
+    server.signal(libc::SIGTERM);
+    drop(write);
+    let mut rest = String::new();
+    read.read_to_string(&mut rest).unwrap();
+    assert_eq!(server.end(), End::Exited(0));
+    assert!(rest.ends_with("\nTerminated.\n"), "{rest}");
+    assert!(receive_by_hand(&link).0.is_empty(), "it went on with the next connection");
+}
+
+#[test]
+fn a_signal_ends_a_server_that_looks_up_a_name() {
+    const SLOW: &str = "
+        #define _GNU_SOURCE
+        #include <netdb.h>
+        #include <unistd.h>
+
+        int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                        struct addrinfo **res)
+        {
+            (void)node, (void)service, (void)res;
+            if (hints->ai_flags & AI_NUMERICHOST)
+                return EAI_NONAME;
+            if (write(STDERR_FILENO, \"looking up\\n\", 11) == 11)
+                for (;;)
+                    pause();
+            return EAI_FAIL;
+        }";
+    let dir = TempDir::new();
+    let source = dir.path().join("slow.c");
+    fs::write(&source, SLOW).unwrap();
+    let slow = common::compile("slow", &[source], Link::Static, &["-shared", "-fPIC"]);
+    for ending in ENDINGS {
+        let mut command = Command::new(example("server", Link::Shared));
+        command.args(["name.invalid", "0", "worker"]).env("LD_PRELOAD", &slow);
+        let server = Program::start(&mut command);
+        server.complains("looking up");
+        server.end_with(ending);
+    }
+}
+
+// ---- When something is short -------------------------------------------------------------------
+
+#[test]
+fn a_log_that_nobody_reads_does_not_stop_the_service() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let (read, write) = small_pipe();
+    // Of each of these there is a line.
+    let command = ["sh", "-c", "kill -KILL $$"];
+    let mut worker = Command::new(example("worker", Link::Shared));
+    let worker = Program::start_writing_to(worker.arg(&socket).args(command), write);
+    until("the worker listens", || UnixStream::connect(&socket).ok());
+    let (server, port) = server(Link::Shared, "127.0.0.1", &socket);
+    for _ in 0..200 {
+        assert_eq!(ask(local(port), ""), "");
+    }
+    // Nor does one whose reader has gone.
+    drop(read);
+    for _ in 0..5 {
+        assert_eq!(ask(local(port), ""), "");
+    }
+    server.end_with(ENDINGS[1]);
+    worker.signal(libc::SIGTERM);
+    assert_eq!(worker.end(), End::Exited(0));
+
+    let (read, write) = small_pipe();
+    let mut read = BufReader::new(read);
+    let mut server = Command::new(example("server", Link::Shared));
+    let _worker = self::worker(Link::Shared, &socket, &["echo", "served"]);
+    let server = server.args(["127.0.0.1", "0"]).arg(&socket);
+    let server = Program::start_writing_to(server, write);
+    let mut line = String::new();
+    read.read_line(&mut line).unwrap();
+    let port = line.trim().rsplit_once(' ').unwrap().1.parse().unwrap();
+    for _ in 0..200 {
+        assert_eq!(ask(local(port), ""), "served\n");
+    }
+    drop(read);
+    for _ in 0..5 {
+        assert_eq!(ask(local(port), ""), "served\n");
+    }
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.end(), End::Exited(0));
+}
+
+#[test]
+fn a_full_link_delays_connections_and_loses_none() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (server, port) = server(Link::Shared, "127.0.0.1", &socket);
+    let link = listener.accept().unwrap().0;
+    // More than the link holds, while nobody receives.
+    let clients: Vec<TcpStream> = (0..400).map(|_| connect(local(port))).collect();
+    server.says_times("Connection transferred to the worker process.", 200);
+    server.rests();
+    let mut peers: Vec<u16> = Vec::new();
+    for _ in &clients {
+        let (data, fds) = receive_by_hand(&link);
+        // What goes over the wire: one zero byte with one descriptor, and nothing else.
+        assert_eq!((&*data, fds.len()), (&[0][..], 1));
+        let stream = TcpStream::from(fds.into_iter().next().unwrap());
+        peers.push(stream.peer_addr().unwrap().port());
+    }
+    peers.sort_unstable();
+    let mut expected: Vec<u16> =
+        clients.iter().map(|client| client.local_addr().unwrap().port()).collect();
+    expected.sort_unstable();
+    assert_eq!(peers, expected);
+    server.says_times("Connection transferred to the worker process.", 400);
+
+    // The link is full again, and a signal comes, or the worker goes.
+    let clients: Vec<TcpStream> = (0..400).map(|_| connect(local(port))).collect();
+    server.says_times("Connection transferred to the worker process.", 600);
+    server.end_with(ENDINGS[1]);
+    drop(clients);
+}
+
+#[test]
+fn a_full_link_to_a_worker_that_goes_is_noticed() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (server, port) = server(Link::Shared, "127.0.0.1", &socket);
+    let link = listener.accept().unwrap().0;
+    let _clients: Vec<TcpStream> = (0..400).map(|_| connect(local(port))).collect();
+    server.says_times("Connection transferred to the worker process.", 200);
+    drop(link);
+    assert_eq!(server.end(), End::Exited(1));
+    assert_eq!(server.all_lines().last().unwrap(), "Lost connection.");
+}
+
+#[test]
+fn a_full_table_of_descriptors_is_survived() {
+    const FULL: &str = "Too many open files";
+    let service = Service::start(Link::Shared, &["echo", "served"]);
+    // The worker's: the kernel has discarded the connection. The link stays.
+    service.worker.fill_table();
+    assert_eq!(ask(local(service.port), ""), "");
+    assert_eq!(service.worker.complains("worker: a connection is lost: "), FULL);
+    service.worker.set_limit(DESCRIPTORS, 1000);
+    assert_eq!(ask(local(service.port), ""), "served\n");
+
+    // The server's: connections wait.
+    service.server.fill_table();
+    let mut waiting = connect(local(service.port));
+    assert_eq!(service.server.complains("server: accept: "), FULL);
+    service.server.rests();
+    service.server.set_limit(DESCRIPTORS, 1000);
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "served\n");
+
+    // The worker's, when the next server comes: that one waits.
+    service.server.end_with(ENDINGS[1]);
+    service.worker.says("Closed connection to server.");
+    service.worker.fill_table();
+    let (server, port) = server(Link::Shared, "127.0.0.1", &service.socket());
+    assert_eq!(service.worker.complains("worker: accept: "), FULL);
+    service.worker.rests();
+    service.worker.set_limit(DESCRIPTORS, 1000);
+    assert_eq!(ask(local(port), ""), "served\n");
+    server.end_with(ENDINGS[1]);
+    service.worker.end_with(ENDINGS[1]);
+    assert_eq!(service.worker.complaints().len(), 2, "each said once");
+}
+
+/// A program as a user whom limits bind, in a folder where that user may run it and make files.
+fn unprivileged(name: &str, dir: &Path) -> Command {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let program = dir.join(name);
+    fs::copy(example(name, Link::Static), &program).unwrap();
+    let mut command = Command::new(&program);
+    // SAFETY: no memory is involved.
+    if unsafe { libc::geteuid() } == 0 {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+#[test]
+fn a_limit_of_processes_delays_connections_and_loses_none() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let mut command = unprivileged("worker", dir.path());
+    let Ok(worker) = Program::try_start(command.arg(&socket).args(["echo", "served"])) else {
+        return common::missing("a user without privileges");
+    };
+    worker.says("Listening for descriptors on ");
+    let (_server, port) = server(Link::Shared, "127.0.0.1", &socket);
+    assert_eq!(ask(local(port), ""), "served\n");
+    worker.set_limit(PROCESSES, 0);
+    let clients: Vec<TcpStream> = (0..3).map(|_| connect(local(port))).collect();
+    assert_eq!(worker.complains("worker: fork: "), "Resource temporarily unavailable");
+    worker.rests();
+    worker.set_limit(PROCESSES, u64::MAX);
+    for mut client in clients {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "served\n");
+    }
+    worker.end_with(ENDINGS[1]);
+    assert_eq!(worker.complaints().len(), 1, "said once");
+}
+
+#[test]
+fn a_limit_of_descriptors_in_flight_delays_connections_and_loses_none() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = unprivileged("server", dir.path());
+    let Ok(server) = Program::try_start(command.args(["127.0.0.1", "0"]).arg(&socket)) else {
+        return common::missing("a user without privileges");
+    };
+    let port = port_of(&server);
+    let link = listener.accept().unwrap().0;
+    server.set_limit(DESCRIPTORS, 10);
+    let clients: Vec<TcpStream> = (0..40).map(|_| connect(local(port))).collect();
+    server.says("Connection transferred to the worker process.");
+    server.rests();
+    for _ in &clients {
+        assert_eq!(receive_by_hand(&link).1.len(), 1);
+    }
+    server.says_times("Connection transferred to the worker process.", 40);
+    server.end_with(ENDINGS[1]);
+    assert!(server.complaints().is_empty());
+}
+
+// ---- Other programs of the pattern -------------------------------------------------------------
+
+#[test]
+fn the_worker_serves_other_programs_and_survives_malformed_messages() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let worker = worker(Link::Shared, &socket, &["sh", "-c", "echo served $(cat)"]);
+    let before = worker.descriptors();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(DEADLINE)).unwrap();
+    let passed = theirs.as_raw_fd();
+    let malformed: [(&[u8], &[RawFd], &str); 3] = [
+        (b"x", &[], "no descriptor came with it"),
+        (b"\0", &[passed, passed], "more than one descriptor came with it"),
+        // The first byte takes the descriptor, and the second has none.
+        (b"xy", &[passed], "no descriptor came with it"),
+    ];
+    for (times, (data, fds, complaint)) in malformed.iter().enumerate() {
+        let mut link = UnixStream::connect(&socket).unwrap();
+        link.set_read_timeout(Some(DEADLINE)).unwrap();
+        send_by_hand(&link, data, fds);
+        // The worker closes the link by itself.
+        assert_eq!(link.read(&mut [0]).unwrap_or(0), 0);
+        worker.says_times("Closed connection to server.", times + 1);
+        worker.complains(&format!("worker: malformed message: {complaint}"));
+    }
+
+    // The byte may have any value.
+    let link = UnixStream::connect(&socket).unwrap();
+    send_by_hand(&link, b"!", &[passed]);
+    drop(theirs);
+    // Of the last malformed message a command was started as well.
+    (&ours).write_all(b"by hand").unwrap();
+    ours.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    (&ours).read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("by hand"), "{answer}");
+
+    // Ending with what it has not read yet is no reason to worry either.
+    drop(link);
+    let (_server, port) = server(Link::Shared, "127.0.0.1", &socket);
+    assert_eq!(ask(local(port), "after all"), "served after all\n");
+    drop(_server);
+    until("no descriptor more than before", || (worker.descriptors() == before).then_some(()));
+}
+
+// ---- Usage and errors --------------------------------------------------------------------------
+
+#[test]
+fn usage_goes_to_whoever_asks_or_errs() {
+    let wrong: [(&str, &[&[&str]]); 3] = [
+        ("server", &[&["127.0.0.1"], &["127.0.0.1", "0"], &["127.0.0.1", "0", "worker", "more"]]),
+        ("worker", &[&["socket"]]),
+        ("client", &[&["127.0.0.1"], &["127.0.0.1", "1", "text", "more"]]),
+    ];
+    for (name, wrong) in wrong {
+        let run = |arguments: &[&str]| {
+            let output = common::run(Command::new(example(name, Link::Shared)).args(arguments));
+            let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+            (output.status.code(), texts)
+        };
+        for arguments in [&[][..], &["-h"], &["--help"]] {
+            let (status, [out, err]) = run(arguments);
+            assert_eq!(status, Some(0));
+            assert!(out.starts_with(&format!("Usage: {name} ")) && err.is_empty(), "{out}{err}");
+        }
+        for arguments in wrong {
+            let (status, [out, err]) = run(arguments);
+            assert_eq!(status, Some(1), "{arguments:?}");
+            assert!(err.starts_with(&format!("Usage: {name} ")) && out.is_empty(), "{out}{err}");
+        }
+    }
+}
+
+#[test]
+fn errors_name_what_failed_and_why() {
+    let dir = TempDir::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_port = taken.local_addr().unwrap().port().to_string();
+    // As a worker that was killed leaves it.
+    let stale = dir.path().join("stale");
+    drop(UnixListener::bind(&stale).unwrap());
+    let stale = stale.to_str().unwrap();
+    let missing = dir.path().join("missing");
+    let missing = missing.to_str().unwrap();
+    let inside = format!("{missing}/socket");
+    let long = format!("{}/{}", dir.path().display(), "x".repeat(108));
+    let too_long = "too long for the path of a socket, which has 107 bytes at most";
+    let no_port = "not a port number, which is from 0 to 65535";
+    let no_file = "No such file or directory";
+    let cases: [(&str, &[&str], &str, &str); 15] = [
+        ("server", &["127.0.0.1", "65536", stale], "65536", no_port),
+        ("server", &["127.0.0.1", "http?", stale], "http?", no_port),
+        ("server", &["127.0.0.1", "-1", stale], "-1", no_port),
+        ("server", &["127.0.0.1", "", stale], "", no_port),
+        (
+            "server",
+            &["127.0.0.1", &taken_port, stale],
+            &format!("127.0.0.1 port {taken_port}"),
+            "Address already in use",
+        ),
+        (
+            "server",
+            &["192.0.2.1", "0", stale],
+            "192.0.2.1 port 0",
+            "Cannot assign requested address",
+        ),
+        ("server", &["1.2.3.4.5", "0", stale], "1.2.3.4.5", ""),
+        ("server", &["127.0.0.1", "0", stale], stale, "Connection refused"),
+        ("server", &["127.0.0.1", "0", missing], missing, no_file),
+        ("server", &["127.0.0.1", "0", &long], &long, too_long),
+        ("server", &["127.0.0.1", "0", ""], "WORKER", "the path of the socket is empty"),
+        ("worker", &[stale, "true"], stale, "Address already in use"),
+        ("worker", &[&inside, "true"], &inside, no_file),
+        ("worker", &[&long, "true"], &long, too_long),
+        ("worker", &["", "true"], "WORKER", "the path of the socket is empty"),
+    ];
+    for (name, arguments, what, why) in cases {
+        let program = Program::start(Command::new(example(name, Link::Shared)).args(arguments));
+        assert_eq!(program.end(), End::Exited(1), "{name} {arguments:?}");
+        assert!(program.all_lines().is_empty());
+        let complaints = program.complaints();
+        assert_eq!(complaints.len(), 1, "{complaints:?}");
+        assert!(complaints[0].starts_with(&format!("{name}: {what}: {why}")), "{complaints:?}");
+    }
+    assert!(Path::new(stale).exists(), "the file of another is left alone");
+}
+
+#[test]
+fn the_worker_removes_its_own_file_only() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let worker = worker(Link::Shared, &socket, &["true"]);
+    fs::rename(&socket, dir.path().join("moved")).unwrap();
+    fs::write(&socket, "another").unwrap();
+    worker.end_with(ENDINGS[1]);
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "another");
+}
+
+// ---- The demonstration -------------------------------------------------------------------------
+
+/// The script, over programs linked so, with a folder for its temporary files.
+fn demo(link: Link) -> (Command, TempDir, PathBuf) {
+    let dir = TempDir::new();
+    let temporary = dir.path().join("tmp");
+    fs::create_dir_all(dir.path().join("examples")).unwrap();
+    fs::create_dir(&temporary).unwrap();
+    for name in ["server", "worker", "client"] {
+        symlink(example(name, link), dir.path().join("examples").join(name)).unwrap();
+    }
+    let mut command = Command::new(common::source().join("tools/demo.sh"));
+    command.arg(dir.path()).env("TMPDIR", &temporary);
+    (command, dir, temporary)
+}
+
+/// Checks that nothing of a process group is running, nor any file left.
+fn nothing_is_left(program: &Program, temporary: &Path) {
+    until("nothing runs", || {
+        let group = program.pid();
+        processes().iter().all(|p| p.group != group || p.state == 'Z').then_some(())
+    });
+    assert_eq!(fs::read_dir(temporary).unwrap().count(), 0);
+}
+
+#[test]
+fn the_demonstration_shows_it_and_leaves_nothing() {
+    for link in Link::BOTH {
+        let (mut command, _dir, temporary) = demo(link);
+        let program = Program::start(&mut command);
+        assert_eq!(program.end(), End::Exited(0), "{:?}", program.complaints());
+        assert!(program.complaints().is_empty());
+        let lines = program.all_lines().join("\n");
+        for part in [
+            "Listening for descriptors on ",
+            "Now waiting for incoming connections to 127.0.0.1 port ",
+            "Connection from the server.",
+            "Connection transferred to the worker process.",
+            "You asked: Who are you?",
+            "Closed connection to server.",
+            "Terminated.",
+        ] {
+            assert!(lines.contains(part), "no {part:?} in:\n{lines}");
+        }
+        nothing_is_left(&program, &temporary);
+    }
+}
+
+#[test]
+fn the_demonstration_leaves_nothing_when_it_is_interrupted() {
+    let (mut command, _dir, temporary) = demo(Link::Shared);
+    for round in 0..20 {
+        let program = Program::start(&mut command);
+        let start = Instant::now();
+        until("a moment", || (start.elapsed() > Duration::from_millis(round)).then_some(()));
+        program.signal(ENDINGS[round as usize % 3].0);
+        program.end();
+        nothing_is_left(&program, &temporary);
+    }
+}
+
+#[test]
+fn the_demonstration_fails_when_a_program_does() {
+    let (mut command, dir, temporary) = demo(Link::Shared);
+    let server = dir.path().join("examples/server");
+    fs::remove_file(&server).unwrap();
+    symlink("/bin/false", &server).unwrap();
+    let program = Program::start(&mut command);
+    assert_eq!(program.end(), End::Exited(1));
+    assert_eq!(program.complains("demo: "), "server ended early");
+    nothing_is_left(&program, &temporary);
+}
