@@ -31,6 +31,7 @@
 
 #include <stddef.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #ifdef __GNUC__
 #define ANCILLARY_MUST_CHECK __attribute__((__warn_unused_result__))
@@ -80,6 +81,121 @@ extern "C" {
  * one message, it changes nothing.
  */
 #define ANCILLARY_WAITALL (1 << 2)
+
+/**
+ * Flag for receiving: a message that cannot be delivered whole, because the
+ * table of descriptors is full or there is no room for all it carries, stays
+ * queued.  The call fails, having consumed nothing, and a later one gets all
+ * of it.  For a socket with one reader at a time.
+ */
+#define ANCILLARY_LOSSLESS (1 << 3)
+
+/**
+ * In ancillary_msg.flags.  Sending: attach the identity in creds.  Received:
+ * creds holds the identity of the sender.
+ */
+#define ANCILLARY_HAS_CREDS (1 << 8)
+
+/**
+ * In ancillary_msg.flags, received: pidfd holds a pidfd of the sender.
+ */
+#define ANCILLARY_HAS_PIDFD (1 << 9)
+
+/**
+ * In ancillary_msg.flags, received: more descriptors came than there was room
+ * for; those were closed.
+ */
+#define ANCILLARY_FDS_SURPLUS (1 << 10)
+
+/**
+ * In ancillary_msg.flags, received: the kernel could not install some of the
+ * descriptors, and they are gone; error says why.
+ */
+#define ANCILLARY_FDS_LOST (1 << 11)
+
+/**
+ * In ancillary_msg.flags, received: a datagram was longer than the room for
+ * its payload, and the rest is gone.
+ */
+#define ANCILLARY_DATA_TRUNCATED (1 << 12)
+
+/**
+ * The identity of a process: who sent a message, or who is on the other end
+ * of a connection.
+ *
+ * An identity that is not known reads pid 0, uid -1 and gid -1: never that of
+ * root.  A pid of 0 with a uid and gid is that of a process outside the
+ * reader's pid namespace (pid_namespaces(7)).
+ */
+struct ancillary_creds {
+        /**
+         * process, as its reader numbers it
+         */
+        pid_t pid;
+        /**
+         * user; -1 is nobody's
+         */
+        uid_t uid;
+        /**
+         * group; -1 is nobody's
+         */
+        gid_t gid;
+};
+
+/**
+ * A message whole: payload, descriptors, credentials.
+ *
+ * Set it up with
+ *
+ *   struct ancillary_msg msg = { .size = sizeof msg, .pidfd = -1 };
+ *
+ * and fill in what the call needs.
+ */
+struct ancillary_msg {
+        /**
+         * sizeof(struct ancillary_msg), which lets the struct grow
+         */
+        size_t size;
+        /**
+         * the payload, or room for it.  NULL, with iovlen 0: marker bytes, as
+         * with data NULL in ancillary_send_fds() and ancillary_recv_fds()
+         */
+        struct iovec *iov;
+        /**
+         * how many elements iov has, at most IOV_MAX (1024)
+         */
+        size_t iovlen;
+        /**
+         * descriptors to send, or room for those received.  May be NULL if
+         * nfds is 0
+         */
+        int *fds;
+        /**
+         * sending: how many.  Receiving: in, how much room; out, how many were
+         * delivered
+         */
+        size_t nfds;
+        /**
+         * sending: the identity to attach, with ANCILLARY_HAS_CREDS.  Received:
+         * that of the sender, with ANCILLARY_HAS_CREDS; else unknown
+         */
+        struct ancillary_creds creds;
+        /**
+         * received: a pidfd of the sender, with ANCILLARY_HAS_PIDFD; else -1.
+         * It is yours to close, and close-on-exec.  Not used for sending
+         */
+        int pidfd;
+        /**
+         * sending: ANCILLARY_HAS_CREDS or 0, what to attach.  Received: what
+         * came, and what did not
+         */
+        unsigned int flags;
+        /**
+         * received: why descriptors were lost, an errno value (EMFILE, ENFILE,
+         * EACCES); else 0.  Not used for sending
+         */
+        int error;
+};
 
 /**
  * The version of the library, a string such as "1.0.0".  It is constant; do not
@@ -207,8 +323,8 @@ ssize_t ancillary_send_fds(int sock,
  *           received and dropped; with ANCILLARY_WAITALL as many marker bytes
  *           as *nfds descriptors take.
  *   len     bytes of room for the payload, 1 or more
- *   flags   0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR and ANCILLARY_WAITALL
- *           or'ed together
+ *   flags   0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_WAITALL and
+ *           ANCILLARY_LOSSLESS or'ed together
  *
  * What is delivered in fds is yours to close, and close-on-exec (fcntl(2)
  * clears that).  The rest of fds is filled with -1, on failure all of it.
@@ -220,7 +336,9 @@ ssize_t ancillary_send_fds(int sock,
  * The call is strict: if what came is not what there was room for, every
  * descriptor that came is closed, the payload received so far is dropped, and
  * the first of -E2BIG, -EMFILE or -ENFILE, -EACCES, -EMSGSIZE that applies is
- * returned.
+ * returned.  With ANCILLARY_LOSSLESS these errors mean that nothing has been
+ * consumed: the message is still there.  (Poll finds it there as well, so wait
+ * for what makes room instead of polling.)
  *
  * Returns the number of payload bytes received; 0 when the peer has closed.
  * (On seqpacket 0 with *nfds 0 can also be an empty message, and on a
@@ -237,7 +355,7 @@ ssize_t ancillary_send_fds(int sock,
  *   -E2BIG      More descriptors came than *nfds.
  *   -EMFILE, -ENFILE
  *               The table of descriptors of the process, or of the system,
- *               was full, and the kernel discarded some of them.
+ *               was full, and the kernel did not install all of them.
  *   -EACCES     A security policy of the system withheld some of them.
  *   -EMSGSIZE   seqpacket, datagram: the payload was longer than len.
  *   -EINVAL     A flag this call does not know; nfds NULL; fds NULL with
@@ -276,6 +394,81 @@ ssize_t ancillary_recv_fds(int sock,
  * before that each is closed).  Keeps errno.
  */
 void ancillary_close_fds(int *fds, size_t nfds);
+
+/**
+ * Send everything in one message.
+ *
+ *   sock    a connected AF_UNIX socket of any type
+ *   msg     what to send: iov, iovlen, fds, nfds, and creds if flags in it
+ *           says ANCILLARY_HAS_CREDS.  Nothing in it is changed; the
+ *           descriptors are borrowed.
+ *   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
+ *
+ * As ancillary_send_fds(), with the payload in several buffers and, if asked
+ * for, an identity: the kernel lets a process attach its own pid and its real,
+ * effective or saved uid and gid, and one with CAP_SYS_ADMIN, CAP_SETUID or
+ * CAP_SETGID others (unix(7)).  It travels with the first byte.
+ *
+ * Returns the number of payload bytes sent, which on a stream can be less than
+ * asked for as in ancillary_send_fds(), or a negative errno value, and then
+ * nothing was sent.  Errors: those of ancillary_send_fds(), and
+ *
+ *   -EINVAL     msg NULL; size in it not known; iov NULL with iovlen not 0;
+ *               iovlen over IOV_MAX; no byte in all of iov; a flag in it
+ *               other than ANCILLARY_HAS_CREDS.
+ *   -EPERM      The identity is not one that this process may attach.
+ *   -ESRCH      There is no process with that pid.
+ *   -EFAULT     A buffer in iov is not readable.
+ */
+ANCILLARY_MUST_CHECK
+ssize_t ancillary_send_msg(int sock,
+                           const struct ancillary_msg *msg,
+                           unsigned int flags);
+
+/**
+ * Receive everything in one message, and tell every outcome apart.
+ *
+ *   sock    an AF_UNIX socket of any type
+ *   msg     in: size, and the room: iov, iovlen, fds, nfds.  Out: nfds,
+ *           creds, pidfd, flags, error; the slots of fds that hold no
+ *           descriptor are -1.
+ *   flags   0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_WAITALL and
+ *           ANCILLARY_LOSSLESS or'ed together
+ *
+ * The tolerant form of ancillary_recv_fds(): what did not fit is closed, and
+ * the rest is kept.  flags in msg says what came: ANCILLARY_HAS_CREDS,
+ * ANCILLARY_HAS_PIDFD; and what did not: ANCILLARY_FDS_SURPLUS,
+ * ANCILLARY_FDS_LOST, ANCILLARY_DATA_TRUNCATED.  What is delivered in fds is
+ * always the beginning of what was sent, in order.  A pidfd that the kernel
+ * could not install counts as lost.
+ *
+ * Credentials come if SO_PASSCRED is on, a pidfd if SO_PASSPIDFD is (Linux
+ * 6.5).  Set them on a listening socket before listen(): connections inherit
+ * them, so no message is missed.  Credentials that say nothing are not
+ * reported: those at the end of a stream, and of messages sent before
+ * SO_PASSCRED was on.
+ *
+ * With ANCILLARY_WAITALL, pieces from different senders have no identity in
+ * common, and none is reported; without SO_PASSCRED on the same holds for
+ * several pieces with a pidfd.  It ends also when something did not fit.
+ *
+ * Returns the number of payload bytes received, 0 when the peer has closed,
+ * as ancillary_recv_fds(); or a negative errno value, and then nothing was
+ * delivered.  Errors: those of ancillary_recv_fds() but for -E2BIG, -EMFILE,
+ * -ENFILE, -EACCES and -EMSGSIZE, which are outcomes here unless
+ * ANCILLARY_LOSSLESS is given, and
+ *
+ *   -EINVAL     msg NULL; size in it not known; iov NULL with iovlen not 0;
+ *               iovlen over IOV_MAX; no room in all of iov.
+ *   -EFAULT     A buffer in iov is not writable.
+ *   -E2BIG, -EMFILE, -ENFILE, -EACCES
+ *               With ANCILLARY_LOSSLESS: the descriptors, or a pidfd, cannot
+ *               be delivered whole; nothing was consumed.
+ */
+ANCILLARY_MUST_CHECK
+ssize_t ancillary_recv_msg(int sock,
+                           struct ancillary_msg *msg,
+                           unsigned int flags);
 
 #ifdef __cplusplus
 }

@@ -27,3 +27,28 @@ pub const ANCILLARY_INTR: c_uint = 1 << 1;
 /// are collected.  On seqpacket and datagram sockets, where one call receives
 /// one message, it changes nothing.
 pub const ANCILLARY_WAITALL: c_uint = 1 << 2;
+
+/// Flag for receiving: a message that cannot be delivered whole, because the
+/// table of descriptors is full or there is no room for all it carries, stays
+/// queued.  The call fails, having consumed nothing, and a later one gets all
+/// of it.  For a socket with one reader at a time.
+pub const ANCILLARY_LOSSLESS: c_uint = 1 << 3;
+
+/// In ancillary_msg.flags.  Sending: attach the identity in creds.  Received:
+/// creds holds the identity of the sender.
+pub const ANCILLARY_HAS_CREDS: c_uint = 1 << 8;
+
+/// In ancillary_msg.flags, received: pidfd holds a pidfd of the sender.
+pub const ANCILLARY_HAS_PIDFD: c_uint = 1 << 9;
+
+/// In ancillary_msg.flags, received: more descriptors came than there was room
+/// for; those were closed.
+pub const ANCILLARY_FDS_SURPLUS: c_uint = 1 << 10;
+
+/// In ancillary_msg.flags, received: the kernel could not install some of the
+/// descriptors, and they are gone; error says why.
+pub const ANCILLARY_FDS_LOST: c_uint = 1 << 11;
+
+/// In ancillary_msg.flags, received: a datagram was longer than the room for
+/// its payload, and the rest is gone.
+pub const ANCILLARY_DATA_TRUNCATED: c_uint = 1 << 12;

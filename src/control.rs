@@ -4,13 +4,13 @@ use crate::errno::{Errno, Result};
 use core::marker::PhantomData;
 use core::mem::{align_of, size_of, size_of_val, MaybeUninit};
 use core::{ptr, slice};
-use libc::{c_int, cmsghdr};
+use libc::{c_int, cmsghdr, ucred};
 
 /// Room for every kind of control message that the kernel adds to one message on a Unix socket,
 /// all at once. On 64-bit that is credentials 32, descriptors 1032, a pidfd 24, time stamps 96,
 /// SO_INQ 24: 1208 bytes, and leaves 840 for a security label (SO_PASSSEC), which comes before
 /// the descriptors.
-const CAPACITY: usize = 2048;
+pub const CAPACITY: usize = 2048;
 
 type Word = usize;
 
@@ -31,6 +31,7 @@ const _: () = unsafe {
     assert!(HEADER + align(INT) == libc::CMSG_SPACE(INT as u32) as usize);
     assert!(align_of::<cmsghdr>() <= align_of::<Word>());
     assert!(align_of::<c_int>() <= align_of::<Word>());
+    assert!(align_of::<ucred>() <= align_of::<Word>());
 };
 
 /// Memory for control data. It is not cleared: only what was written to it is read.
@@ -47,10 +48,9 @@ impl Buffer {
         self.0.as_ptr() as *const u8
     }
 
-    /// What the kernel may fill: where, and how many bytes.
     #[inline(always)]
-    pub fn room(&mut self) -> (*mut u8, usize) {
-        (self.0.as_mut_ptr() as *mut u8, CAPACITY)
+    pub fn start_mut(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr() as *mut u8
     }
 
     /// Appends an SCM_RIGHTS message to the `used` bytes that are there, and returns how many are
@@ -58,6 +58,12 @@ impl Buffer {
     #[inline(always)]
     pub fn append_fds(&mut self, used: usize, fds: &[c_int]) -> Result<usize> {
         self.append(used, libc::SCM_RIGHTS, fds)
+    }
+
+    /// Appends an SCM_CREDENTIALS message, as `append_fds` does.
+    #[cold]
+    pub fn append_creds(&mut self, used: usize, creds: &ucred) -> Result<usize> {
+        self.append(used, libc::SCM_CREDENTIALS, slice::from_ref(creds))
     }
 
     #[inline(always)]
@@ -70,7 +76,7 @@ impl Buffer {
         // SAFETY: the buffer has room for `space` bytes after the first `used`; both are whole
         // words, and all the padding there is lies in the last one.
         unsafe {
-            let start = (self.0.as_mut_ptr() as *mut u8).add(used);
+            let start = self.start_mut().add(used);
             (start.add(space - size_of::<Word>()) as *mut Word).write(0);
             let header = start as *mut cmsghdr;
             header.write(MaybeUninit::zeroed().assume_init());
@@ -88,7 +94,7 @@ impl Buffer {
     /// These bytes are initialised.
     #[inline(always)]
     pub unsafe fn received(&mut self, length: usize) -> Messages<'_> {
-        let start = self.0.as_mut_ptr() as *mut u8;
+        let start = self.start_mut();
         Messages { start, left: length.min(CAPACITY), buffer: PhantomData }
     }
 }
@@ -99,6 +105,8 @@ pub enum Message<'a> {
     Fds(&'a mut [c_int]),
     /// SCM_PIDFD: a descriptor, or a negative error number.
     Pidfd(&'a mut [c_int]),
+    /// SCM_CREDENTIALS, whole.
+    Creds(ucred),
     /// Anything else: it carries no descriptor.
     Other,
 }
@@ -112,10 +120,11 @@ pub struct Messages<'a> {
 }
 
 impl<'a> Iterator for Messages<'a> {
-    type Item = Message<'a>;
+    /// A message, and how much of the buffer it took, in bytes.
+    type Item = (Message<'a>, usize);
 
     #[inline(always)]
-    fn next(&mut self) -> Option<Message<'a>> {
+    fn next(&mut self) -> Option<(Message<'a>, usize)> {
         if self.left < HEADER {
             return None;
         }
@@ -127,21 +136,35 @@ impl<'a> Iterator for Messages<'a> {
             return None;
         }
         // SAFETY: `length` bytes are there, the first of them the header.
-        let data = unsafe { self.start.add(HEADER) } as *mut c_int;
-        let ints = (length - HEADER) / INT;
-        // SAFETY: `ints` whole integers are there, aligned as the header is, and initialised; no
-        // other message has them, because the walk goes on behind this one.
-        let ints = unsafe { slice::from_raw_parts_mut(data, ints) };
-        let step = align(length).min(self.left);
-        // SAFETY: `step` is at most `left`.
-        self.start = unsafe { self.start.add(step) };
-        self.left -= step;
-        Some(match (header.cmsg_level, header.cmsg_type) {
-            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => Message::Fds(ints),
-            (libc::SOL_SOCKET, SCM_PIDFD) => Message::Pidfd(ints),
+        let data = unsafe { self.start.add(HEADER) };
+        let space = align(length).min(self.left);
+        // SAFETY: `space` is at most `left`.
+        self.start = unsafe { self.start.add(space) };
+        self.left -= space;
+        let length = length - HEADER;
+        let message = match (header.cmsg_level, header.cmsg_type) {
+            // SAFETY: `length` initialised bytes are there, aligned as the header is, and no
+            // other message has them, because the walk goes on behind this one.
+            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => Message::Fds(unsafe { ints(data, length) }),
+            // SAFETY: as above.
+            (libc::SOL_SOCKET, SCM_PIDFD) => Message::Pidfd(unsafe { ints(data, length) }),
+            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length == size_of::<ucred>() => {
+                // SAFETY: as above; a ucred is plain integers.
+                Message::Creds(unsafe { (data as *const ucred).read() })
+            }
             _ => Message::Other,
-        })
+        };
+        Some((message, space))
     }
+}
+
+/// The whole integers in `length` bytes.
+///
+/// # Safety
+/// These bytes are initialised, aligned to an integer, and nothing else has them.
+unsafe fn ints<'a>(data: *mut u8, length: usize) -> &'a mut [c_int] {
+    // SAFETY: the caller's promise.
+    unsafe { slice::from_raw_parts_mut(data as *mut c_int, length / INT) }
 }
 
 /// Linux 6.5; not in every version of the libc crate that the library builds with.

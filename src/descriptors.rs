@@ -1,47 +1,12 @@
 //! Arrays of descriptors, and the one place that decides what becomes of each that is received.
 
-use crate::errno::{Errno, Result};
+use crate::errno::Errno;
 use crate::sys;
-use core::{mem, slice};
+use core::mem;
 use libc::c_int;
 
 /// A slot that holds no descriptor.
 const NONE: c_int = -1;
-
-/// A process has no more descriptors than this, so a larger array cannot be meant.
-const MOST: usize = c_int::MAX as usize;
-
-/// Descriptors that a caller lends.
-///
-/// # Safety
-/// `fds` is NULL, or `nfds` integers are there.
-#[inline(always)]
-pub unsafe fn borrowed<'a>(fds: *const c_int, nfds: usize) -> Result<&'a [c_int]> {
-    if nfds == 0 {
-        return Ok(&[]);
-    }
-    if fds.is_null() || nfds > MOST {
-        return Err(Errno::INVAL);
-    }
-    // SAFETY: the caller's promise; the size has just been checked.
-    Ok(unsafe { slice::from_raw_parts(fds, nfds) })
-}
-
-/// A caller's array, to be written to.
-///
-/// # Safety
-/// `fds` is NULL, or `nfds` integers are there, which nothing else uses meanwhile.
-#[inline(always)]
-pub unsafe fn array<'a>(fds: *mut c_int, nfds: usize) -> Result<&'a mut [c_int]> {
-    if nfds == 0 {
-        return Ok(&mut []);
-    }
-    if fds.is_null() || nfds > MOST {
-        return Err(Errno::INVAL);
-    }
-    // SAFETY: the caller's promise; the size has just been checked.
-    Ok(unsafe { slice::from_raw_parts_mut(fds, nfds) })
-}
 
 /// A caller's room for descriptors: filled from the front, -1 behind.
 pub struct Slots<'a> {
@@ -58,10 +23,47 @@ pub struct Fate {
     pub lost: Option<Errno>,
 }
 
+/// A pidfd of the sender of a message.
+pub enum Pidfd {
+    /// None came.
+    Absent,
+    /// One came; it is ours to close or to hand over.
+    Installed(c_int),
+    /// The kernel had one and could not install it.
+    Failed(Errno),
+}
+
+impl Pidfd {
+    /// Takes what an SCM_PIDFD message holds: a descriptor, or the negative error number of the
+    /// failure to install it (the kernel reports that here, and not by MSG_CTRUNC).
+    #[cold]
+    pub fn take(arrived: &mut [c_int]) -> Pidfd {
+        let first = match arrived.first_mut() {
+            Some(first) => mem::replace(first, NONE),
+            None => return Pidfd::Absent,
+        };
+        close(arrived);
+        if first < 0 {
+            return Pidfd::Failed(not_installed(first));
+        }
+        Pidfd::Installed(first)
+    }
+
+    pub fn close(&mut self) {
+        if let Pidfd::Installed(fd) = mem::replace(self, Pidfd::Absent) {
+            sys::close_run(fd, fd);
+        }
+    }
+}
+
 impl<'a> Slots<'a> {
     #[inline(always)]
     pub fn new(slots: &'a mut [c_int]) -> Slots<'a> {
-        slots.fill(NONE);
+        if let [one] = slots {
+            *one = NONE;
+        } else {
+            slots.fill(NONE);
+        }
         Slots { slots, filled: 0 }
     }
 
@@ -119,11 +121,11 @@ impl<'a> Slots<'a> {
         Fate { surplus, lost }
     }
 
-    /// Closes what has been delivered.
+    /// Takes back what has been delivered behind the first `kept` descriptors, and closes it.
     #[cold]
-    pub fn close_all(&mut self) {
-        close(self.slots);
-        self.filled = 0;
+    pub fn close_behind(&mut self, kept: usize) {
+        close(self.slots.get_mut(kept..).unwrap_or_default());
+        self.filled = self.filled.min(kept);
     }
 }
 

@@ -14,8 +14,8 @@ impl Errno {
     pub const INTR: Errno = Errno(libc::EINTR);
     pub const INVAL: Errno = Errno(libc::EINVAL);
     pub const MFILE: Errno = Errno(libc::EMFILE);
-    pub const NFILE: Errno = Errno(libc::ENFILE);
     pub const MSGSIZE: Errno = Errno(libc::EMSGSIZE);
+    pub const NFILE: Errno = Errno(libc::ENFILE);
     pub const NOMSG: Errno = Errno(libc::ENOMSG);
     pub const PIPE: Errno = Errno(libc::EPIPE);
     pub const TOOBIG: Errno = Errno(libc::E2BIG);

@@ -4,8 +4,8 @@ use crate::descriptors::Slots;
 use crate::errno::{returning, Errno};
 use crate::fds;
 use crate::flags::Flags;
-use crate::sys;
-use core::{ptr, slice};
+use crate::receive::is_end;
+use core::ptr;
 use libc::c_int;
 
 /// Send one descriptor.
@@ -22,10 +22,7 @@ use libc::c_int;
 #[must_use]
 #[no_mangle]
 pub extern "C" fn ancillary_send_fd(sock: c_int, fd: c_int) -> c_int {
-    returning(|| {
-        let fds = slice::from_ref(&fd);
-        fds::send(sock, fds, ptr::null(), 0, Flags::NONE).map(drop)
-    })
+    returning(|| fds::send(sock, &[fd], None, ptr::null(), 0, Flags::NONE).map(drop))
 }
 
 /// Receive one descriptor.
@@ -50,19 +47,10 @@ pub extern "C" fn ancillary_recv_fd(sock: c_int) -> c_int {
     returning(|| {
         let mut fd = [-1];
         let mut slots = Slots::new(&mut fd);
-        let bytes = fds::receive(sock, &mut slots, ptr::null_mut(), 0, Flags::NONE)?;
-        match slots.filled() {
-            0 => Err(why_none(sock, bytes)),
-            _ => Ok(fd[0]),
+        let received = fds::receive(sock, &mut slots, ptr::null_mut(), 0, Flags::NONE)?;
+        if slots.filled() > 0 {
+            return Ok(fd[0]);
         }
+        Err(if is_end(sock, received.bytes) { Errno::PIPE } else { Errno::NOMSG })
     })
-}
-
-/// A stream and a seqpacket socket end with an empty read; a datagram socket has no end.
-#[cold]
-fn why_none(sock: c_int, bytes: usize) -> Errno {
-    if bytes == 0 && sys::socket_type(sock) != Ok(libc::SOCK_DGRAM) {
-        return Errno::PIPE;
-    }
-    Errno::NOMSG
 }

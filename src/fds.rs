@@ -3,9 +3,10 @@
 use crate::descriptors::{self, Slots};
 use crate::errno::{keeping, returning, Errno, Result};
 use crate::flags::Flags;
-use crate::payload::Flat;
-use crate::{receive, send};
-use libc::{c_int, c_uint, c_void, size_t, ssize_t};
+use crate::payload::{no_buffer, Payload};
+use crate::receive::{Ending, Received};
+use crate::{arrays, receive, send};
+use libc::{c_int, c_uint, c_void, size_t, ssize_t, ucred};
 
 /// Send descriptors with a payload.
 ///
@@ -76,8 +77,11 @@ pub unsafe extern "C" fn ancillary_send_fds(
     returning(|| {
         let flags = Flags::parse(flags, Flags::SEND)?;
         // SAFETY: the caller promises `nfds` descriptors at `fds`.
-        let fds = unsafe { descriptors::borrowed(fds, nfds) }?;
-        send(sock, fds, data, len, flags)
+        let fds = unsafe { arrays::lent(fds, nfds) }?;
+        if fds.is_empty() && data.is_null() {
+            return Err(Errno::INVAL);
+        }
+        send(sock, fds, None, data, len, flags)
     })
 }
 
@@ -91,8 +95,8 @@ pub unsafe extern "C" fn ancillary_send_fds(
 ///           received and dropped; with ANCILLARY_WAITALL as many marker bytes
 ///           as *nfds descriptors take.
 ///   len     bytes of room for the payload, 1 or more
-///   flags   0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR and ANCILLARY_WAITALL
-///           or'ed together
+///   flags   0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_WAITALL and
+///           ANCILLARY_LOSSLESS or'ed together
 ///
 /// What is delivered in fds is yours to close, and close-on-exec (fcntl(2)
 /// clears that).  The rest of fds is filled with -1, on failure all of it.
@@ -104,7 +108,9 @@ pub unsafe extern "C" fn ancillary_send_fds(
 /// The call is strict: if what came is not what there was room for, every
 /// descriptor that came is closed, the payload received so far is dropped, and
 /// the first of -E2BIG, -EMFILE or -ENFILE, -EACCES, -EMSGSIZE that applies is
-/// returned.
+/// returned.  With ANCILLARY_LOSSLESS these errors mean that nothing has been
+/// consumed: the message is still there.  (Poll finds it there as well, so wait
+/// for what makes room instead of polling.)
 ///
 /// Returns the number of payload bytes received; 0 when the peer has closed.
 /// (On seqpacket 0 with *nfds 0 can also be an empty message, and on a
@@ -121,7 +127,7 @@ pub unsafe extern "C" fn ancillary_send_fds(
 ///   -E2BIG      More descriptors came than *nfds.
 ///   -EMFILE, -ENFILE
 ///               The table of descriptors of the process, or of the system,
-///               was full, and the kernel discarded some of them.
+///               was full, and the kernel did not install all of them.
 ///   -EACCES     A security policy of the system withheld some of them.
 ///   -EMSGSIZE   seqpacket, datagram: the payload was longer than len.
 ///   -EINVAL     A flag this call does not know; nfds NULL; fds NULL with
@@ -153,11 +159,11 @@ pub unsafe extern "C" fn ancillary_recv_fds(
         let nfds = unsafe { nfds.as_mut() }.ok_or(Errno::INVAL)?;
         let room = core::mem::take(nfds);
         // SAFETY: the caller promises room for `room` descriptors at `fds`.
-        let mut slots = Slots::new(unsafe { descriptors::array(fds, room) }?);
+        let mut slots = Slots::new(unsafe { arrays::filled(fds, room) }?);
         let flags = Flags::parse(flags, Flags::RECEIVE)?;
-        let bytes = receive(sock, &mut slots, data, len, flags)?;
+        let received = receive(sock, &mut slots, data, len, flags)?;
         *nfds = slots.filled();
-        Ok(bytes)
+        Ok(received.bytes)
     })
 }
 
@@ -174,7 +180,7 @@ pub unsafe extern "C" fn ancillary_recv_fds(
 #[no_mangle]
 pub unsafe extern "C" fn ancillary_close_fds(fds: *mut c_int, nfds: size_t) {
     // SAFETY: the caller promises `nfds` descriptors of its own at `fds`, unless it is NULL.
-    if let Ok(fds) = unsafe { descriptors::array(fds, nfds) } {
+    if let Ok(fds) = unsafe { arrays::filled(fds, nfds) } {
         keeping(|| descriptors::close(fds));
     }
 }
@@ -184,16 +190,15 @@ pub unsafe extern "C" fn ancillary_close_fds(fds: *mut c_int, nfds: size_t) {
 pub fn send(
     sock: c_int,
     fds: &[c_int],
+    creds: Option<&ucred>,
     data: *const c_void,
     len: usize,
     flags: Flags,
 ) -> Result<usize> {
-    if fds.is_empty() && data.is_null() {
-        return Err(Errno::INVAL);
-    }
-    let mut marker = 0;
-    let flat = Flat::new(data as *mut c_void, len, fds.len(), &mut marker)?;
-    send::send(sock, &mut flat.payload(), fds, flags)
+    let (mut iov, mut marker) = (no_buffer(), 0);
+    let data = data as *mut c_void;
+    let mut payload = Payload::flat(&mut iov, data, len, fds.len(), &mut marker)?;
+    send::send(sock, &mut payload, fds, creds, flags)
 }
 
 /// Receives what a flat call has room for.
@@ -204,8 +209,8 @@ pub fn receive(
     data: *mut c_void,
     len: usize,
     flags: Flags,
-) -> Result<usize> {
-    let mut marker = 0;
-    let flat = Flat::new(data, len, slots.room(), &mut marker)?;
-    receive::receive_strictly(sock, &mut flat.payload(), slots, flags)
+) -> Result<Received> {
+    let (mut iov, mut marker) = (no_buffer(), 0);
+    let mut payload = Payload::flat(&mut iov, data, len, slots.room(), &mut marker)?;
+    receive::receive(sock, &mut payload, slots, flags, Ending::Strict)
 }

@@ -1,17 +1,19 @@
 //! What a caller may ask of a call.
 
-use crate::constants::{ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_WAITALL};
+use crate::constants::{ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_LOSSLESS, ANCILLARY_WAITALL};
 use crate::errno::{Errno, Result};
+use crate::sys::{self, How};
 use libc::c_uint;
 
 /// Flags of one call, all of them known to it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Flags(c_uint);
 
 impl Flags {
     pub const NONE: Flags = Flags(0);
     pub const SEND: c_uint = ANCILLARY_DONTWAIT | ANCILLARY_INTR;
-    pub const RECEIVE: c_uint = ANCILLARY_DONTWAIT | ANCILLARY_INTR | ANCILLARY_WAITALL;
+    pub const RECEIVE: c_uint =
+        ANCILLARY_DONTWAIT | ANCILLARY_INTR | ANCILLARY_WAITALL | ANCILLARY_LOSSLESS;
 
     pub fn parse(bits: c_uint, known: c_uint) -> Result<Flags> {
         if bits & !known != 0 {
@@ -24,6 +26,15 @@ impl Flags {
         self.0 & ANCILLARY_DONTWAIT != 0
     }
 
+    /// The same for the system call.
+    pub fn how(self) -> How {
+        if self.dontwait() {
+            sys::DONTWAIT
+        } else {
+            sys::WAIT
+        }
+    }
+
     pub fn intr(self) -> bool {
         self.0 & ANCILLARY_INTR != 0
     }
@@ -32,8 +43,18 @@ impl Flags {
         self.0 & ANCILLARY_WAITALL != 0
     }
 
-    /// Whether a system call that failed so is made again.
-    pub fn retry_after(self, error: Errno) -> bool {
-        error == Errno::INTR && !self.intr()
+    pub fn lossless(self) -> bool {
+        self.0 & ANCILLARY_LOSSLESS != 0
+    }
+
+    /// Makes a system call, again as long as signals interrupt it and that is not asked for.
+    #[inline(always)]
+    pub fn retrying<T>(self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
+        loop {
+            match call() {
+                Err(Errno::INTR) if !self.intr() => continue,
+                result => return result,
+            }
+        }
     }
 }

@@ -3,10 +3,11 @@
 //! `include/ancillary.h`, generated from the C functions here, is the public documentation.
 //! Inside, a call takes one way:
 //!
-//! - `fd`, `fds`: the C functions. They check arguments, delegate, and convert the result.
-//! - `send`, `receive`: what happens to a message, one system call at a time.
+//! - `fd`, `fds`, `msg`: the C functions. They check arguments, delegate, and convert the result.
+//! - `send`, `receive`, `lossless`: what happens to a message, one system call at a time.
 //! - `payload`: how far a payload has gone. `descriptors`: what becomes of descriptors received.
 //! - `control`: the layout of control data, cmsg(3). `sys`: the operating system.
+//! - `arrays`: what C hands over as pointer and count. `identity`: who sent a message.
 //! - `errno`: how a result becomes a C return value. `constants`, `flags`: what a caller may
 //!   ask for.
 //!
@@ -17,9 +18,12 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 // What C must guarantee stands in the C documentation of each function.
 #![allow(clippy::missing_safety_doc)]
+// The types that C sees have C names.
+#![allow(non_camel_case_types)]
 // Which integer types C uses differs between systems.
 #![allow(clippy::unnecessary_cast)]
 
+mod arrays;
 pub mod constants;
 mod control;
 mod descriptors;
@@ -27,6 +31,9 @@ mod errno;
 mod fd;
 mod fds;
 mod flags;
+mod identity;
+mod lossless;
+mod msg;
 mod payload;
 mod receive;
 mod send;

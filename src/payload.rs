@@ -1,9 +1,17 @@
 //! The payload of a call, and how far it has gone.
 
+use crate::arrays;
 use crate::errno::{Errno, Result};
 use crate::sys::MAX_FDS;
-use core::slice;
+use core::mem::MaybeUninit;
+use core::{ptr, slice};
 use libc::{c_void, iovec};
+
+/// The most buffers a payload has (IOV_MAX, sendmsg(2)).
+const MOST_BUFFERS: usize = 1024;
+
+/// How many buffers a part of a payload is described with: the most that it spans.
+const PARTS: usize = 16;
 
 /// Payload bytes, in the caller's buffers, that are still to be sent or received.
 pub struct Payload<'a> {
@@ -23,32 +31,115 @@ pub struct Window {
     pub len: usize,
 }
 
+/// Memory to describe a part of a payload in. It is not cleared.
+pub struct Parts([MaybeUninit<iovec>; PARTS]);
+
+impl Parts {
+    #[inline(always)]
+    pub fn new() -> Parts {
+        const UNFILLED: MaybeUninit<iovec> = MaybeUninit::uninit();
+        Parts([UNFILLED; PARTS])
+    }
+}
+
 impl<'a> Payload<'a> {
+    /// One buffer; or, where `data` is NULL and `len` is 0, a marker byte for each message that
+    /// `nfds` descriptors take: a stream drops descriptors that come with no byte (unix(7)).
+    /// `iov` is memory to describe it in.
+    #[inline(always)]
+    pub fn flat(
+        iov: &'a mut iovec,
+        data: *mut c_void,
+        len: usize,
+        nfds: usize,
+        marker: &'a mut u8,
+    ) -> Result<Payload<'a>> {
+        if data.is_null() && len == 0 {
+            return Ok(Payload::markers(iov, nfds, marker));
+        }
+        if data.is_null() || len == 0 || len > isize::MAX as usize {
+            return Err(Errno::INVAL);
+        }
+        *iov = iovec { iov_base: data, iov_len: len };
+        Ok(Payload { iov: slice::from_ref(iov), done: 0, left: len, markers: false })
+    }
+
+    /// Buffers; or, where there is none, marker bytes, as above.
+    ///
+    /// # Safety
+    /// `buffers` is NULL, or `count` buffer descriptions are there.
+    pub unsafe fn scattered(
+        iov: &'a mut iovec,
+        buffers: *const iovec,
+        count: usize,
+        nfds: usize,
+        marker: &'a mut u8,
+    ) -> Result<Payload<'a>> {
+        if buffers.is_null() && count == 0 {
+            return Ok(Payload::markers(iov, nfds, marker));
+        }
+        if count > MOST_BUFFERS {
+            return Err(Errno::INVAL);
+        }
+        // SAFETY: the caller's promise.
+        let iov = unsafe { arrays::lent(buffers, count) }?;
+        let mut left: usize = 0;
+        for buffer in iov {
+            left = left.saturating_add(buffer.iov_len);
+        }
+        if left == 0 || left > isize::MAX as usize {
+            return Err(Errno::INVAL);
+        }
+        Ok(Payload { iov, done: 0, left, markers: false })
+    }
+
+    fn markers(iov: &'a mut iovec, nfds: usize, marker: &'a mut u8) -> Payload<'a> {
+        let marker: *mut u8 = marker;
+        *iov = iovec { iov_base: marker as *mut c_void, iov_len: 1 };
+        Payload { iov: slice::from_ref(iov), done: 0, left: messages_for(nfds), markers: true }
+    }
+
     /// How many bytes are left.
     pub fn left(&self) -> usize {
         self.left
     }
 
-    /// What to send or fill next: all that is left, or up to `limit` bytes of it. A part of a
-    /// buffer is described in `part`.
+    /// What to send or fill next: all that is left.
     #[inline(always)]
-    pub fn window<'b>(&'b self, limit: usize, part: &'b mut iovec) -> Window {
+    pub fn window<'b>(&'b self, parts: &'b mut Parts) -> Window {
+        if self.done == 0 && !self.markers {
+            return Window { iov: self.iov.as_ptr(), count: self.iov.len(), len: self.left };
+        }
+        self.part(usize::MAX, parts)
+    }
+
+    /// What to send or fill next: up to `limit` bytes, or as many as the parts describe.
+    #[cold]
+    pub fn part<'b>(&'b self, limit: usize, parts: &'b mut Parts) -> Window {
         if self.markers {
             return Window { iov: self.iov.as_ptr(), count: 1, len: 1 };
         }
-        if self.done == 0 && limit >= self.left {
-            return Window { iov: self.iov.as_ptr(), count: self.iov.len(), len: self.left };
+        let mut done = self.done;
+        let mut count = 0;
+        let mut len: usize = 0;
+        let buffers = self.iov.iter().filter(|buffer| buffer.iov_len > 0);
+        for (part, buffer) in parts.0.iter_mut().zip(buffers) {
+            let base = (buffer.iov_base as *mut u8).wrapping_add(done) as *mut c_void;
+            let here = buffer.iov_len.saturating_sub(done).min(limit.saturating_sub(len));
+            part.write(iovec { iov_base: base, iov_len: here });
+            len = len.saturating_add(here);
+            count += 1;
+            done = 0;
+            if len == limit {
+                break;
+            }
         }
-        self.part(limit, part)
+        Window { iov: parts.0.as_ptr() as *const iovec, count, len }
     }
 
-    #[cold]
-    fn part(&self, limit: usize, part: &mut iovec) -> Window {
-        if let Some(first) = self.iov.first() {
-            part.iov_base = (first.iov_base as *mut u8).wrapping_add(self.done) as *mut c_void;
-            part.iov_len = first.iov_len.saturating_sub(self.done).min(limit);
-        }
-        Window { iov: part, count: 1, len: part.iov_len }
+    /// Whether a part describes all that is left.
+    pub fn fits_parts(&self) -> bool {
+        self.iov.len() <= PARTS
     }
 
     /// Moves past `n` bytes.
@@ -75,32 +166,9 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// The `data` and `len` of a flat call.
-pub struct Flat {
-    iov: iovec,
-    len: usize,
-    markers: bool,
-}
-
-impl Flat {
-    /// Without a buffer there is one marker byte for each message that `nfds` descriptors take,
-    /// at `marker`: a stream drops descriptors that come with no byte (unix(7)).
-    #[inline(always)]
-    pub fn new(data: *mut c_void, len: usize, nfds: usize, marker: *mut u8) -> Result<Flat> {
-        if data.is_null() && len == 0 {
-            let iov = iovec { iov_base: marker as *mut c_void, iov_len: 1 };
-            return Ok(Flat { iov, len: messages_for(nfds), markers: true });
-        }
-        if data.is_null() || len == 0 || len > isize::MAX as usize {
-            return Err(Errno::INVAL);
-        }
-        Ok(Flat { iov: iovec { iov_base: data, iov_len: len }, len, markers: false })
-    }
-
-    #[inline(always)]
-    pub fn payload(&self) -> Payload<'_> {
-        Payload { iov: slice::from_ref(&self.iov), done: 0, left: self.len, markers: self.markers }
-    }
+/// Memory to describe a buffer in, that describes none yet.
+pub fn no_buffer() -> iovec {
+    iovec { iov_base: ptr::null_mut(), iov_len: 0 }
 }
 
 /// How many messages it takes to carry so many descriptors: one where there is none.

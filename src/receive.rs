@@ -1,15 +1,17 @@
 //! Receiving: one message, or the pieces of a stream.
 
 use crate::control::{self, Message};
-use crate::descriptors::{self, Slots};
+use crate::descriptors::{self, Pidfd, Slots};
 use crate::errno::{Errno, Result};
 use crate::flags::Flags;
-use crate::payload::Payload;
+use crate::identity::ancillary_creds;
+use crate::lossless;
+use crate::payload::{Parts, Payload};
 use crate::sys;
-use core::ptr;
-use libc::{c_int, iovec};
+use libc::{c_int, ucred};
 
-/// What a call received. Its descriptors are in the caller's slots.
+/// What one system call, or all those of one function call, received. The descriptors are in the
+/// caller's slots.
 pub struct Received {
     pub bytes: usize,
     /// More descriptors came than there was room for; those were closed.
@@ -18,102 +20,207 @@ pub struct Received {
     pub lost: Option<Errno>,
     /// A datagram was longer than the room for its payload.
     pub data_cut: bool,
+    /// The sender's, as the kernel tells them.
+    pub creds: Option<ucred>,
+    pub pidfd: Pidfd,
 }
 
 impl Received {
-    const NOTHING: Received = Received { bytes: 0, surplus: false, lost: None, data_cut: false };
+    const NOTHING: Received = Received {
+        bytes: 0,
+        surplus: false,
+        lost: None,
+        data_cut: false,
+        creds: None,
+        pidfd: Pidfd::Absent,
+    };
 
-    /// What the caller did not make room for, the first that applies.
-    fn misfit(&self) -> Option<Errno> {
+    /// Why the descriptors that came are not all in the caller's slots.
+    pub fn incomplete(&self) -> Option<Errno> {
         if self.surplus {
             return Some(Errno::TOOBIG);
         }
-        if self.lost.is_none() && self.data_cut {
-            return Some(Errno::MSGSIZE);
-        }
         self.lost
+    }
+
+    /// What the caller did not make room for, the first that applies.
+    pub fn misfit(&self) -> Option<Errno> {
+        if self.data_cut {
+            return self.incomplete().or(Some(Errno::MSGSIZE));
+        }
+        self.incomplete()
+    }
+
+    /// Who sent it.
+    pub fn sender(&self) -> Option<ancillary_creds> {
+        ancillary_creds::usable(self.creds.as_ref()?, self.bytes)
+    }
+
+    /// Adds the next piece of a stream. Pieces of several senders have none in common; whether
+    /// they are of one can be told from the credentials only. One pidfd of it is enough.
+    fn add(&mut self, mut piece: Received) {
+        self.bytes = self.bytes.saturating_add(piece.bytes);
+        self.surplus |= piece.surplus;
+        self.lost = self.lost.or(piece.lost);
+        piece.pidfd.close();
+        if !same_sender(self.creds, piece.creds) {
+            self.creds = None;
+            self.pidfd.close();
+        }
     }
 }
 
-/// Receives what the caller made room for, or closes it and says why not.
-#[inline(never)]
-pub fn receive_strictly(
-    sock: c_int,
-    payload: &mut Payload,
-    slots: &mut Slots,
-    flags: Flags,
-) -> Result<usize> {
-    let received = receive(sock, payload, slots, flags)?;
-    match received.misfit() {
-        None => Ok(received.bytes),
-        Some(error) => {
-            slots.close_all();
-            Err(error)
+fn same_sender(one: Option<ucred>, other: Option<ucred>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            (one.pid, one.uid, one.gid) == (other.pid, other.uid, other.gid)
+        }
+        _ => false,
+    }
+}
+
+/// How a call takes what it did not make room for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It fails, and everything that came is closed.
+    Strict,
+    /// It says so, and keeps the rest.
+    Tolerant,
+}
+
+impl Ending {
+    /// Why what was received, or peeked at, is not what there is room for.
+    pub fn refusal(self, received: &Received) -> Option<Errno> {
+        match (self, &received.pidfd) {
+            (Ending::Strict, _) => received.misfit(),
+            (Ending::Tolerant, Pidfd::Failed(why)) => received.incomplete().or(Some(*why)),
+            (Ending::Tolerant, _) => received.incomplete(),
         }
     }
+}
+
+/// Whether a receive of so many bytes, with nothing else, was the end: that of a stream or a
+/// seqpacket socket. A datagram socket has none.
+#[cold]
+pub fn is_end(sock: c_int, bytes: usize) -> bool {
+    bytes == 0 && sys::socket_type(sock) != Ok(libc::SOCK_DGRAM)
 }
 
 /// Receives one message; with WAITALL on a stream, pieces until the payload is whole.
-#[inline(always)]
-fn receive(
+#[inline(never)]
+pub fn receive(
     sock: c_int,
     payload: &mut Payload,
     slots: &mut Slots,
     flags: Flags,
+    ending: Ending,
 ) -> Result<Received> {
-    let mut received = Received::NOTHING;
-    loop {
-        let n = match receive_piece(sock, payload, slots, flags, &mut received) {
-            Ok(n) => n,
-            // What is here already is not to be lost.
-            Err(_) if received.bytes > 0 => break,
-            Err(error) => return Err(error),
-        };
-        received.bytes = received.bytes.saturating_add(n);
-        payload.advance(n);
-        let more = flags.waitall() && n > 0 && payload.left() > 0;
-        if !more || received.misfit().is_some() || sys::socket_type(sock) != Ok(libc::SOCK_STREAM) {
-            break;
+    let mut received = receive_piece(sock, payload, slots, flags, ending)?;
+    payload.advance(received.bytes);
+    if flags.waitall() && payload.left() > 0 {
+        receive_more(sock, payload, slots, flags, ending, &mut received);
+    }
+    if ending == Ending::Strict {
+        received.pidfd.close();
+        if let Some(misfit) = received.misfit() {
+            slots.close_behind(0);
+            return Err(misfit);
         }
     }
     Ok(received)
 }
 
-/// One recvmsg(2). MSG_WAITALL is not used for more than one: a call that waits inside the
-/// kernel with descriptors already taken from the queue would lose them when its thread is
-/// cancelled, and hide the signal that ends the wait.
-#[inline(always)]
+/// Goes on until the payload is whole, or something did not fit. An error ends it as well: what
+/// is here already is not to be lost.
+#[cold]
+fn receive_more(
+    sock: c_int,
+    payload: &mut Payload,
+    slots: &mut Slots,
+    flags: Flags,
+    ending: Ending,
+    received: &mut Received,
+) {
+    if received.bytes == 0 || sys::socket_type(sock) != Ok(libc::SOCK_STREAM) {
+        return;
+    }
+    while payload.left() > 0 && ending.refusal(received).is_none() {
+        let piece = match receive_piece(sock, payload, slots, flags, ending) {
+            Ok(piece) => piece,
+            Err(_) => return,
+        };
+        let end = piece.bytes == 0;
+        payload.advance(piece.bytes);
+        received.add(piece);
+        if end {
+            return;
+        }
+    }
+}
+
+#[inline(never)]
 fn receive_piece(
     sock: c_int,
     payload: &Payload,
     slots: &mut Slots,
     flags: Flags,
-    received: &mut Received,
-) -> Result<usize> {
+    ending: Ending,
+) -> Result<Received> {
+    if flags.lossless() {
+        return lossless::receive_piece(sock, payload, slots, flags, ending);
+    }
     let mut control = control::Buffer::new();
-    let mut part = iovec { iov_base: ptr::null_mut(), iov_len: 0 };
-    let window = payload.window(usize::MAX, &mut part);
-    let arrival = loop {
-        match sys::receive(sock, &window, &mut control, flags.dontwait()) {
-            Err(error) if flags.retry_after(error) => continue,
-            result => break result?,
+    let mut parts = Parts::new();
+    let window = payload.window(&mut parts);
+    // MSG_WAITALL is not used: a call that waits inside the kernel with descriptors already taken
+    // from the queue loses them when its thread is cancelled, and hides the signal that ends it.
+    let arrival = flags
+        .retrying(|| sys::receive(sock, &window, &mut control, control::CAPACITY, flags.how()))?;
+    Ok(unpack(sock, &arrival, &mut control, slots).0)
+}
+
+/// Closes every descriptor in what the kernel has filled of a control buffer.
+pub fn discard(control: &mut control::Buffer, filled: usize) {
+    // SAFETY: the kernel has filled so much of the buffer.
+    for (message, _) in unsafe { control.received(filled) } {
+        if let Message::Fds(fds) | Message::Pidfd(fds) = message {
+            descriptors::close(fds);
         }
-    };
+    }
+}
+
+/// Sorts what has arrived: descriptors go to the slots, or are closed. Also tells how much of the
+/// control buffer is taken by anything but descriptors, in bytes.
+#[inline(never)]
+pub fn unpack(
+    sock: c_int,
+    arrival: &sys::Arrival,
+    control: &mut control::Buffer,
+    slots: &mut Slots,
+) -> (Received, usize) {
+    let mut received =
+        Received { bytes: arrival.bytes, data_cut: arrival.data_cut, ..Received::NOTHING };
     if arrival.control_cut {
         received.lost = Some(sys::why_withheld(sock));
     }
-    received.data_cut |= arrival.data_cut;
+    let mut others: usize = 0;
     // SAFETY: the kernel has filled so much of the buffer.
-    for message in unsafe { control.received(arrival.control) } {
+    for (message, space) in unsafe { control.received(arrival.control) } {
         match message {
             Message::Fds(fds) => {
                 let fate = slots.take(fds);
                 received.surplus |= fate.surplus;
                 received.lost = received.lost.or(fate.lost);
+                continue;
             }
-            Message::Pidfd(pidfd) => descriptors::close(pidfd),
+            Message::Pidfd(pidfd) => {
+                received.pidfd.close();
+                received.pidfd = Pidfd::take(pidfd);
+            }
+            Message::Creds(creds) => received.creds = Some(creds),
             Message::Other => {}
         }
+        others = others.saturating_add(space);
     }
-    Ok(arrival.bytes)
+    (received, others)
 }

@@ -3,19 +3,25 @@
 use crate::control;
 use crate::errno::{Errno, Result};
 use crate::flags::Flags;
-use crate::payload::{messages_for, Payload};
+use crate::payload::{messages_for, Parts, Payload};
 use crate::sys::{self, MAX_FDS};
-use core::ptr;
-use libc::{c_int, iovec};
+use libc::{c_int, ucred};
 
-/// Sends a payload with descriptors, and returns how many bytes of it went.
+/// Sends a payload with descriptors, and credentials if there are any, and returns how many bytes
+/// of it went.
 ///
 /// Descriptors that do not fit one message are split: byte i of the payload carries those from
-/// 253 * i onwards, and the last message carries the rest of the payload. When the kernel takes
-/// a part of a message, it takes all its descriptors, so what is left of it goes without any:
-/// sending them along again would deliver them twice.
+/// 253 * i onwards, and the last message carries the rest of the payload. Credentials travel with
+/// the first. When the kernel takes a part of a message, it takes all its control data, so what
+/// is left of it goes without any: sent along again, its descriptors would arrive twice.
 #[inline(never)]
-pub fn send(sock: c_int, payload: &mut Payload, fds: &[c_int], flags: Flags) -> Result<usize> {
+pub fn send(
+    sock: c_int,
+    payload: &mut Payload,
+    fds: &[c_int],
+    creds: Option<&ucred>,
+    flags: Flags,
+) -> Result<usize> {
     if fds.len() > MAX_FDS {
         may_split(sock, fds.len(), payload.left())?;
     }
@@ -23,29 +29,29 @@ pub fn send(sock: c_int, payload: &mut Payload, fds: &[c_int], flags: Flags) -> 
     let mut sent: usize = 0;
     loop {
         let mut control = control::Buffer::new();
-        let control_len = match batches.next() {
-            Some(batch) => control.append_fds(0, batch)?,
-            None => 0,
+        let mut used = 0;
+        if let (Some(creds), 0) = (creds, sent) {
+            used = control.append_creds(used, creds)?;
+        }
+        if let Some(batch) = batches.next() {
+            used = control.append_fds(used, batch)?;
+        }
+        let mut parts = Parts::new();
+        let window = match batches.len() {
+            0 => payload.window(&mut parts),
+            _ => payload.part(1, &mut parts),
         };
-        let mut part = iovec { iov_base: ptr::null_mut(), iov_len: 0 };
-        let last = batches.len() == 0;
-        let window = payload.window(if last { usize::MAX } else { 1 }, &mut part);
-        let n = loop {
-            match sys::send(sock, &window, (&control, control_len), flags.dontwait()) {
-                Err(error) if flags.retry_after(error) => continue,
-                result => break result,
-            }
-        };
-        let n = match n {
+        let result = flags.retrying(|| sys::send(sock, &window, &control, used, flags.how()));
+        let n = match result {
             Ok(n) => n,
             // The next call reports the error: it is the socket's, not this message's.
             Err(_) if sent > 0 => return Ok(sent),
             Err(error) => return Err(error),
         };
-        let short = n < window.len;
         sent = sent.saturating_add(n);
         payload.advance(n);
-        // A short count of a blocking call means that a signal or SO_SNDTIMEO ended its wait.
+        // A short count of a call that waits means that a signal or SO_SNDTIMEO ended the wait.
+        let short = n < window.len;
         if payload.left() == 0 || (short && (n == 0 || flags.dontwait() || flags.intr())) {
             return Ok(sent);
         }

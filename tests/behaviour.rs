@@ -7,8 +7,10 @@ use common::{announce, c_file, compile, run, said, Link};
 use std::process::Command;
 
 /// Compiles a program, runs all its cases, and shows what it says if one fails.
-fn pass(name: &str, link: Link, extra: &[&str]) {
-    let sources = [c_file(&format!("{name}.c")), c_file("check.c"), c_file("kit.c")];
+fn pass(name: &str, link: Link, extra: &[&str], more: &[&str]) {
+    let own = format!("{name}.c");
+    let files = [own.as_str(), "check.c", "kit.c"];
+    let sources: Vec<_> = files.iter().chain(more).map(|file| c_file(file)).collect();
     let program = compile(name, &sources, link, extra);
     let output = run(&mut Command::new(&program));
     assert!(output.status.success(), "{}: {}\n{}", program.display(), output.status, said(&output));
@@ -18,18 +20,18 @@ fn pass(name: &str, link: Link, extra: &[&str]) {
 }
 
 macro_rules! programs {
-    ($($name:ident $(with $extra:literal)*;)*) => {$(
+    ($($name:ident $(with $extra:literal)* $(and $more:literal)*;)*) => {$(
         mod $name {
             use super::{pass, Link};
 
             #[test]
             fn shared() {
-                pass(stringify!($name), Link::Shared, &[$($extra)*]);
+                pass(stringify!($name), Link::Shared, &[$($extra)*], &[$($more),*]);
             }
 
             #[test]
             fn archive() {
-                pass(stringify!($name), Link::Static, &[$($extra)*]);
+                pass(stringify!($name), Link::Static, &[$($extra)*], &[$($more),*]);
             }
         }
     )*};
@@ -42,7 +44,9 @@ programs! {
     close;
     faults;
     limits;
+    lossless and "shim.c";
     one;
+    outcomes and "shim.c";
     receive;
     send;
     signals;

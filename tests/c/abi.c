@@ -21,6 +21,8 @@ ssize_t ancillary_send_fds(int sock, const int *fds, size_t nfds, const void *da
 ssize_t ancillary_recv_fds(int sock, int *fds, size_t *nfds, void *data, size_t len,
 			   unsigned flags);
 void ancillary_close_fds(int *fds, size_t nfds);
+ssize_t ancillary_send_msg(int sock, const struct ancillary_msg *msg, unsigned flags);
+ssize_t ancillary_recv_msg(int sock, struct ancillary_msg *msg, unsigned flags);
 
 /* The constants can be used where a compiler needs one. */
 enum { ROOM = sizeof(int[ANCILLARY_MAX_FDS]) / sizeof(int) };
@@ -35,6 +37,58 @@ static void constants(void)
 	CHECK_IS(ANCILLARY_DONTWAIT, 1);
 	CHECK_IS(ANCILLARY_INTR, 2);
 	CHECK_IS(ANCILLARY_WAITALL, 4);
+	CHECK_IS(ANCILLARY_LOSSLESS, 8);
+	CHECK_IS(ANCILLARY_HAS_CREDS, 0x100);
+	CHECK_IS(ANCILLARY_HAS_PIDFD, 0x200);
+	CHECK_IS(ANCILLARY_FDS_SURPLUS, 0x400);
+	CHECK_IS(ANCILLARY_FDS_LOST, 0x800);
+	CHECK_IS(ANCILLARY_DATA_TRUNCATED, 0x1000);
+}
+
+/* The structs once more. */
+struct expected_creds {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+};
+struct expected_msg {
+	size_t size;
+	struct iovec *iov;
+	size_t iovlen;
+	int *fds;
+	size_t nfds;
+	struct ancillary_creds creds;
+	int pidfd;
+	unsigned flags;
+	int error;
+};
+
+static void structs(void)
+{
+	CHECK_IS(sizeof(struct ancillary_creds), sizeof(struct expected_creds));
+	CHECK_IS(offsetof(struct ancillary_creds, pid), offsetof(struct expected_creds, pid));
+	CHECK_IS(offsetof(struct ancillary_creds, uid), offsetof(struct expected_creds, uid));
+	CHECK_IS(offsetof(struct ancillary_creds, gid), offsetof(struct expected_creds, gid));
+	CHECK_IS(sizeof(struct ancillary_msg), sizeof(struct expected_msg));
+	CHECK_IS(offsetof(struct ancillary_msg, size), offsetof(struct expected_msg, size));
+	CHECK_IS(offsetof(struct ancillary_msg, iov), offsetof(struct expected_msg, iov));
+	CHECK_IS(offsetof(struct ancillary_msg, iovlen), offsetof(struct expected_msg, iovlen));
+	CHECK_IS(offsetof(struct ancillary_msg, fds), offsetof(struct expected_msg, fds));
+	CHECK_IS(offsetof(struct ancillary_msg, nfds), offsetof(struct expected_msg, nfds));
+	CHECK_IS(offsetof(struct ancillary_msg, creds), offsetof(struct expected_msg, creds));
+	CHECK_IS(offsetof(struct ancillary_msg, pidfd), offsetof(struct expected_msg, pidfd));
+	CHECK_IS(offsetof(struct ancillary_msg, flags), offsetof(struct expected_msg, flags));
+	CHECK_IS(offsetof(struct ancillary_msg, error), offsetof(struct expected_msg, error));
+}
+
+/* The library has the same idea of the size: it takes no message of another. */
+static void the_library_knows_the_size(void)
+{
+	struct ancillary_msg msg = { sizeof(struct expected_msg), NULL, 0, NULL, 0, { 0, 0, 0 }, -1, 0, 0 };
+
+	CHECK_ERR(ancillary_recv_msg(-1, &msg, 0), EBADF);
+	msg.size++;
+	CHECK_ERR(ancillary_recv_msg(-1, &msg, 0), EINVAL);
 }
 
 static void functions_say_what_the_header_says(void)
@@ -75,5 +129,5 @@ static void results_have_their_whole_width(void)
 	CHECK_IS(ancillary_recv_fd(INT_MIN), -EBADF);
 }
 
-CHECK_MAIN(CASE(constants), CASE(functions_say_what_the_header_says),
+CHECK_MAIN(CASE(constants), CASE(structs), CASE(the_library_knows_the_size), CASE(functions_say_what_the_header_says),
 	   CASE(functions_have_addresses), CASE(results_have_their_whole_width))

@@ -99,7 +99,7 @@ static void receive_badly(int type, int sock[2])
 
 		check_about("type %d, flag %#x", type, flag);
 		if (flag == ANCILLARY_DONTWAIT || flag == ANCILLARY_INTR ||
-		    flag == ANCILLARY_WAITALL)
+		    flag == ANCILLARY_WAITALL || flag == ANCILLARY_LOSSLESS)
 			continue;
 		REFUSED(got, 8, flag);
 		REFUSED(NULL, 0, flag | ANCILLARY_WAITALL);

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The sources of what C sees, in the order in which the header presents it.
-const TOPICS: [&str; 4] = ["constants.rs", "version.rs", "fd.rs", "fds.rs"];
+const TOPICS: [&str; 6] =
+    ["constants.rs", "identity.rs", "version.rs", "fd.rs", "fds.rs", "msg.rs"];
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

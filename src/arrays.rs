@@ -1,0 +1,40 @@
+//! Arrays that C hands over as a pointer and a count.
+
+use crate::errno::{Errno, Result};
+use core::slice;
+use libc::c_int;
+
+/// More elements than this cannot be meant: a process has no more descriptors.
+const MOST: usize = c_int::MAX as usize;
+
+/// An array to read.
+///
+/// # Safety
+/// `start` is NULL, or `count` elements are there.
+#[inline(always)]
+pub unsafe fn lent<'a, T>(start: *const T, count: usize) -> Result<&'a [T]> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    if start.is_null() || count > MOST {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: the caller's promise; the count has just been checked.
+    Ok(unsafe { slice::from_raw_parts(start, count) })
+}
+
+/// An array to fill.
+///
+/// # Safety
+/// `start` is NULL, or `count` elements are there, which nothing else uses meanwhile.
+#[inline(always)]
+pub unsafe fn filled<'a, T>(start: *mut T, count: usize) -> Result<&'a mut [T]> {
+    if count == 0 {
+        return Ok(&mut []);
+    }
+    if start.is_null() || count > MOST {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: the caller's promise; the count has just been checked.
+    Ok(unsafe { slice::from_raw_parts_mut(start, count) })
+}
