@@ -45,6 +45,13 @@ programs! {
     faults;
     limits;
     lossless and "shim.c";
+    model
+        and "model_judge.c"
+        and "model_receive.c"
+        and "model_send.c"
+        and "model_stream.c"
+        and "model_threads.c"
+        and "model_world.c";
     one;
     outcomes and "shim.c";
     receive;
