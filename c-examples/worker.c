@@ -229,25 +229,30 @@ static int accept_server(int listener, int *rest)
     }
 }
 
-/* Receives the next connection. Returns -1 where there is none, or -2 if the link is of no more
- * use. */
-static int receive_connection(int link)
+/* Receives the next connection. Returns -1 where there is none, with *rest if it is not the time
+ * to try again at once, or -2 if the link is of no more use. */
+static int receive_connection(int link, int *rest)
 {
-    int connection = ancillary_recv_fd(link);
-    switch (connection < 0 ? connection : 0) {
-    case 0:
+    static int complained;
+    int connection;
+    size_t count = 1;
+    /* With ANCILLARY_LOSSLESS a connection for which there is no room stays in the queue. */
+    ssize_t n = ancillary_recv_fds(link, &connection, &count, NULL, 0, ANCILLARY_LOSSLESS);
+    if (count == 1) {
+        complained = 0;
         return connection;
+    }
+    switch (n) {
     case -EAGAIN:
         return -1;
-    case -EMFILE:
-    case -ENFILE:
-        /* The kernel has closed that connection. The next one may find room. */
-        fail("a connection is lost", strerror(errno));
+    case -EMFILE: case -ENFILE: case -ENOMEM: case -ENOBUFS:
+        if (!complained++)
+            fail("connections are delayed", strerror(errno));
+        *rest = 1;
         return -1;
-    case -EPIPE:
-    case -ECONNRESET:
+    case 0: case -ECONNRESET:
         return -2;
-    case -ENOMSG:
+    case 1:
         fail("malformed message", "no descriptor came with it");
         return -2;
     case -E2BIG:
@@ -264,7 +269,9 @@ static int serve(int listener, char **command)
 {
     int link = -1;       /* To the server. Until it closes, no other server is accepted. */
     int connection = -1; /* Received, and no process for it yet. */
-    int rest = 0;        /* Whether to wait a little before the next attempt. */
+    int rest = 0;        /* Whether to wait before the next attempt: for a child to end, which
+                          * may make room, or a little. Polling would find the queue not empty
+                          * and spin. */
     int complained = 0;
     for (;;) {
         reap_children();
@@ -283,7 +290,7 @@ static int serve(int listener, char **command)
             if (link == -2)
                 return -1;
         } else if (polled.revents) {
-            connection = receive_connection(link);
+            connection = receive_connection(link, &rest);
             if (connection == -2) {
                 close(link);
                 link = -1;
