@@ -470,6 +470,217 @@ ssize_t ancillary_recv_msg(int sock,
                            struct ancillary_msg *msg,
                            unsigned int flags);
 
+/**
+ * Ask for the credentials of the sender with every message received
+ * (SO_PASSCRED).
+ *
+ *   sock   an AF_UNIX socket of any type
+ *   on     0: off, anything else: on
+ *
+ * Set it on a listening socket before listen(), or on a socketpair before the
+ * other end sends: messages sent while neither end has it on carry none.
+ * Connections that accept(2) returns inherit it.
+ *
+ * Returns 0, or a negative errno value:
+ *
+ *   -EBADF, -ENOTSOCK     sock is not open, or not a socket.
+ *   -EOPNOTSUPP           sock is not an AF_UNIX socket (since Linux 6.16;
+ *                         before that, 0).
+ */
+ANCILLARY_MUST_CHECK int ancillary_set_passcred(int sock, int on);
+
+/**
+ * Ask for a pidfd of the sender with every message received (SO_PASSPIDFD,
+ * Linux 6.5).
+ *
+ * As ancillary_set_passcred(), also in that it is inherited and to be set
+ * before listen().  ancillary_recv_msg() delivers the pidfd; the other
+ * functions close it.
+ *
+ * Returns 0, or a negative errno value: those of ancillary_set_passcred(),
+ * and
+ *
+ *   -ENOPROTOOPT   This kernel does not have it.
+ */
+ANCILLARY_MUST_CHECK int ancillary_set_passpidfd(int sock, int on);
+
+/**
+ * Take descriptors from the peer, or refuse them (SO_PASSRIGHTS, Linux 6.16).
+ *
+ *   sock   an AF_UNIX socket of any type
+ *   on     0: refuse, anything else: take them, which is what a new socket does
+ *
+ * While descriptors are refused, sending them to this socket fails with
+ * -EPERM at the sender; payload without descriptors passes.  Set it on a
+ * listening socket before listen(): connections inherit it.
+ *
+ * Returns 0, or a negative errno value: those of ancillary_set_passcred(),
+ * and
+ *
+ *   -ENOPROTOOPT   This kernel does not have it.
+ */
+ANCILLARY_MUST_CHECK
+int ancillary_set_passrights(int sock,
+                             int on);
+
+/**
+ * Send a payload with credentials.
+ *
+ *   sock    a connected AF_UNIX socket of any type
+ *   creds   the identity to attach; NULL for the caller's own: its pid, real
+ *           uid and real gid
+ *   data    the payload.  NULL, with len 0: one marker byte of zero is sent.
+ *   len     bytes of payload, 1 or more
+ *   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
+ *
+ * The kernel checks the identity: a process may attach its own pid and its
+ * real, effective or saved uid and gid; with CAP_SYS_ADMIN also another
+ * process's pid, with CAP_SETUID and CAP_SETGID any uid and gid (unix(7)).
+ * Credentials attached so arrive also if the receiver turns SO_PASSCRED on
+ * only later; those that the kernel attaches by itself do not.
+ *
+ * Returns the number of payload bytes sent, which on a stream can be less than
+ * asked for as in ancillary_send_fds(); the credentials travel with the first.
+ * Or a negative errno value, and then nothing was sent: those of
+ * ancillary_send_fds(), and
+ *
+ *   -EPERM    The identity is not one that this process may attach.
+ *   -ESRCH    There is no process with that pid.
+ *   -EINVAL   As there; or a uid or gid of -1.
+ */
+ANCILLARY_MUST_CHECK
+ssize_t ancillary_send_creds(int sock,
+                             const struct ancillary_creds *creds,
+                             const void *data,
+                             size_t len,
+                             unsigned int flags);
+
+/**
+ * Receive a payload with the credentials of its sender.
+ *
+ *   sock    an AF_UNIX socket of any type, with SO_PASSCRED on
+ *           (ancillary_set_passcred())
+ *   creds   where the identity goes
+ *   data    where the payload goes.  NULL, with len 0: one marker byte is
+ *           received and dropped.
+ *   len     bytes of room for the payload, 1 or more
+ *   flags   0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_WAITALL and
+ *           ANCILLARY_LOSSLESS or'ed together
+ *
+ * On a stream one call never joins the bytes of two senders, but for
+ * ANCILLARY_WAITALL: then they have no identity in common, which is -ENOMSG.
+ *
+ * Returns the number of payload bytes received; 0 when the peer has closed,
+ * with creds unknown (pid 0, uid -1, gid -1).  Or a negative errno value, with
+ * creds unknown as well: those of ancillary_recv_fds(), and
+ *
+ *   -ENOMSG   A message came without usable credentials, and was consumed:
+ *             SO_PASSCRED is off, or was off when the message was sent.
+ *   -E2BIG    Descriptors came with it; they were closed.
+ *   -EINVAL   As there; or creds NULL.
+ */
+ANCILLARY_MUST_CHECK
+ssize_t ancillary_recv_creds(int sock,
+                             struct ancillary_creds *creds,
+                             void *data,
+                             size_t len,
+                             unsigned int flags);
+
+/**
+ * Who is on the other end: its pid, effective uid and effective gid
+ * (SO_PEERCRED).
+ *
+ *   sock    a connected AF_UNIX socket; of type datagram, one of a socketpair
+ *   creds   where the identity goes
+ *
+ * It is that of the process that called connect(), listen() or socketpair(),
+ * as it was then; it stays when that process has exited, or changed its ids.
+ * A pid can belong to another process by the time you look at it:
+ * ancillary_peer_pidfd() names the process for good.
+ *
+ * Returns 0, or a negative errno value, with creds unknown (pid 0, uid -1,
+ * gid -1):
+ *
+ *   -ENOTCONN           There is no other end: the socket is not connected, or
+ *                       is a datagram socket not made by socketpair(), or not
+ *                       an AF_UNIX socket.
+ *   -EBADF, -ENOTSOCK   sock is not open, or not a socket.
+ *   -EINVAL             creds NULL.
+ *
+ * On a listening socket it is the process that called listen().
+ */
+ANCILLARY_MUST_CHECK
+int ancillary_peer_creds(int sock,
+                         struct ancillary_creds *creds);
+
+/**
+ * A pidfd of the process on the other end (SO_PEERPIDFD, Linux 6.5).
+ *
+ *   sock   as for ancillary_peer_creds()
+ *
+ * It names that process and no other, also when it has exited and its pid
+ * is in use again.  poll(2) finds the pidfd readable when the process has
+ * exited; pidfd_send_signal(2) and waitid(2) take it.
+ *
+ * Returns the pidfd, which is yours to close and close-on-exec, or a negative
+ * errno value:
+ *
+ *   -ENOTCONN           There is no other end, as in ancillary_peer_creds().
+ *   -EMFILE, -ENFILE    The table of descriptors of the process, or of the
+ *                       system, is full.
+ *   -ESRCH, -EINVAL     Linux before 6.16: the process has exited and been
+ *                       waited for.
+ *   -ENOPROTOOPT        This kernel does not have it.
+ *   -EBADF, -ENOTSOCK   sock is not open, or not a socket.
+ */
+ANCILLARY_MUST_CHECK int ancillary_peer_pidfd(int sock);
+
+/**
+ * The supplementary groups of the process on the other end (SO_PEERGROUPS,
+ * Linux 4.13).
+ *
+ *   sock      as for ancillary_peer_creds()
+ *   groups    where they go.  May be NULL if ngroups is 0.
+ *   ngroups   room for how many; 0 asks how many there are.  No process has
+ *             more than NGROUPS_MAX (65536).
+ *
+ * Returns the number of groups, 0 or more, or a negative errno value:
+ *
+ *   -ERANGE             There are more than ngroups; nothing was written.
+ *   -ENOTCONN           There is no other end, as in ancillary_peer_creds().
+ *   -EINVAL             groups NULL and ngroups not 0.
+ *   -EBADF, -ENOTSOCK   sock is not open, or not a socket.
+ *   -ENOPROTOOPT        This kernel does not have it.
+ */
+ANCILLARY_MUST_CHECK
+ssize_t ancillary_peer_groups(int sock,
+                              gid_t *groups,
+                              size_t ngroups);
+
+/**
+ * The security label of the process on the other end (SO_PEERSEC), where a
+ * security module such as SELinux, Smack or AppArmor keeps one.
+ *
+ *   sock    as for ancillary_peer_creds()
+ *   label   where it goes, as a string that ends with a zero byte.  May be
+ *           NULL if len is 0.
+ *   len     bytes of room; 0 asks how long the label is at the most
+ *
+ * Returns the length of the label in bytes, the zero byte not counted, or a
+ * negative errno value:
+ *
+ *   -ERANGE             The label and the zero byte do not fit; nothing was
+ *                       written.
+ *   -ENOPROTOOPT        There is no label: no security module that keeps them
+ *                       is active, or there is no other end.
+ *   -EINVAL             label NULL and len not 0.
+ *   -EBADF, -ENOTSOCK   sock is not open, or not a socket.
+ */
+ANCILLARY_MUST_CHECK
+ssize_t ancillary_peer_label(int sock,
+                             char *label,
+                             size_t len);
+
 #ifdef __cplusplus
 }
 #endif

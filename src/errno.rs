@@ -16,8 +16,11 @@ impl Errno {
     pub const MFILE: Errno = Errno(libc::EMFILE);
     pub const MSGSIZE: Errno = Errno(libc::EMSGSIZE);
     pub const NFILE: Errno = Errno(libc::ENFILE);
+    pub const NODATA: Errno = Errno(libc::ENODATA);
     pub const NOMSG: Errno = Errno(libc::ENOMSG);
+    pub const NOTCONN: Errno = Errno(libc::ENOTCONN);
     pub const PIPE: Errno = Errno(libc::EPIPE);
+    pub const RANGE: Errno = Errno(libc::ERANGE);
     pub const TOOBIG: Errno = Errno(libc::E2BIG);
 
     /// What the C function that has just failed left in `errno`.

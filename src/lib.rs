@@ -3,7 +3,8 @@
 //! `include/ancillary.h`, generated from the C functions here, is the public documentation.
 //! Inside, a call takes one way:
 //!
-//! - `fd`, `fds`, `msg`: the C functions. They check arguments, delegate, and convert the result.
+//! - `fd`, `fds`, `msg`, `creds`, `peer`: the C functions. They check arguments, delegate, and
+//!   convert the result.
 //! - `send`, `receive`, `lossless`: what happens to a message, one system call at a time.
 //! - `payload`: how far a payload has gone. `descriptors`: what becomes of descriptors received.
 //! - `control`: the layout of control data, cmsg(3). `sys`: the operating system.
@@ -26,6 +27,7 @@
 mod arrays;
 pub mod constants;
 mod control;
+mod creds;
 mod descriptors;
 mod errno;
 mod fd;
@@ -35,6 +37,7 @@ mod identity;
 mod lossless;
 mod msg;
 mod payload;
+mod peer;
 mod receive;
 mod send;
 mod sys;

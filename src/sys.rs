@@ -7,9 +7,9 @@ use crate::constants::ANCILLARY_MAX_FDS;
 use crate::control;
 use crate::errno::{Errno, Result};
 use crate::payload::Window;
-use core::mem::{size_of, MaybeUninit};
+use core::mem::{size_of, size_of_val, MaybeUninit};
 use core::ptr;
-use libc::{c_int, c_uint, c_void, msghdr, socklen_t, ssize_t};
+use libc::{c_int, c_uint, c_void, gid_t, msghdr, socklen_t, ssize_t, ucred};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("libancillary supports Linux only so far");
@@ -104,20 +104,105 @@ pub fn receive(
 /// those that keep messages whole.
 #[cold]
 pub fn socket_type(sock: c_int) -> Result<c_int> {
-    option(sock, libc::SO_TYPE)
+    let mut kind: c_int = 0;
+    option(sock, libc::SO_TYPE, &mut kind)?;
+    Ok(kind)
 }
 
-/// An integer option of the socket level, getsockopt(2).
-fn option(sock: c_int, name: c_int) -> Result<c_int> {
-    let mut value: c_int = 0;
-    let mut length = size_of::<c_int>() as socklen_t;
-    let place: *mut c_int = &mut value;
-    // SAFETY: the value and its length are ours, and the length is that of the value.
-    let result = unsafe {
-        libc::getsockopt(sock, libc::SOL_SOCKET, name, place as *mut c_void, &mut length)
+/// What the control data of messages received on a socket may hold.
+pub enum Passing {
+    Creds,
+    Pidfd,
+    Fds,
+}
+
+pub fn set_passing(sock: c_int, what: Passing, on: bool) -> Result<()> {
+    let name = match what {
+        Passing::Creds => libc::SO_PASSCRED,
+        Passing::Pidfd => libc::SO_PASSPIDFD,
+        Passing::Fds => SO_PASSRIGHTS,
     };
-    checked(result as ssize_t)?;
-    Ok(value)
+    let on = c_int::from(on);
+    let place: *const c_int = &on;
+    // SAFETY: the value outlives the call, which only reads it, and the length is that of it.
+    checked(unsafe {
+        let length = size_of::<c_int>() as socklen_t;
+        libc::setsockopt(sock, libc::SOL_SOCKET, name, place as *const c_void, length)
+    } as ssize_t)?;
+    Ok(())
+}
+
+/// Linux 6.16; not in the libc crate.
+#[cfg(not(any(target_arch = "sparc", target_arch = "sparc64")))]
+const SO_PASSRIGHTS: c_int = 83;
+#[cfg(any(target_arch = "sparc", target_arch = "sparc64"))]
+const SO_PASSRIGHTS: c_int = 0x5c;
+
+/// The credentials of the process on the other end, as they were when the connection was made.
+pub fn peer_creds(sock: c_int) -> Result<ucred> {
+    let mut creds = ucred { pid: 0, uid: 0, gid: 0 };
+    option(sock, libc::SO_PEERCRED, &mut creds)?;
+    Ok(creds)
+}
+
+/// A pidfd of the process on the other end, close-on-exec.
+pub fn peer_pidfd(sock: c_int) -> Result<c_int> {
+    let mut pidfd: c_int = -1;
+    option(sock, libc::SO_PEERPIDFD, &mut pidfd)?;
+    Ok(pidfd)
+}
+
+/// An option that a kernel fills, with how many bytes there are of it where those did not fit.
+pub enum Extent {
+    Filled(usize),
+    Needs(usize),
+}
+
+/// The supplementary groups of the process on the other end.
+pub fn peer_groups(sock: c_int, groups: &mut [gid_t]) -> Result<Extent> {
+    let place = groups.as_mut_ptr() as *mut c_void;
+    // SAFETY: the groups are ours to write to, and the length is that of them.
+    unsafe { sized_option(sock, libc::SO_PEERGROUPS, place, size_of_val(groups)) }
+}
+
+/// The security label of the process on the other end.
+pub fn peer_label(sock: c_int, label: &mut [u8]) -> Result<Extent> {
+    let place = label.as_mut_ptr() as *mut c_void;
+    // SAFETY: the label is ours to write to, and the length is that of it.
+    unsafe { sized_option(sock, libc::SO_PEERSEC, place, label.len()) }
+}
+
+/// The process that calls, as it would be shown to the receiver of a message: with its real ids.
+pub fn own_creds() -> ucred {
+    // SAFETY: these take nothing and cannot fail.
+    unsafe { ucred { pid: libc::getpid(), uid: libc::getuid(), gid: libc::getgid() } }
+}
+
+/// An option of the socket level of known size, getsockopt(2).
+fn option<T: Copy>(sock: c_int, name: c_int, value: &mut T) -> Result<()> {
+    let place: *mut T = value;
+    // SAFETY: the value is ours to write to, and the length is that of it.
+    unsafe { sized_option(sock, name, place as *mut c_void, size_of::<T>()) }?;
+    Ok(())
+}
+
+/// # Safety
+/// `length` bytes at `place` may be written to, with any value.
+unsafe fn sized_option(
+    sock: c_int,
+    name: c_int,
+    place: *mut c_void,
+    length: usize,
+) -> Result<Extent> {
+    let mut length = length.min(socklen_t::MAX as usize / 2) as socklen_t;
+    // SAFETY: the caller's promise.
+    let result = unsafe { libc::getsockopt(sock, libc::SOL_SOCKET, name, place, &mut length) };
+    match checked(result as ssize_t) {
+        Ok(_) => Ok(Extent::Filled(length as usize)),
+        // Then the length says how many bytes there are.
+        Err(Errno::RANGE) => Ok(Extent::Needs(length as usize)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Why the kernel has just withheld descriptors although there was room in the control buffer:

@@ -11,16 +11,20 @@ use std::process::Command;
 type Names = BTreeSet<String>;
 
 /// All that the library needs of the C library.
-const NEEDED: [&str; 10] = [
+const NEEDED: [&str; 14] = [
     "__errno_location",
     "close",
     "fcntl",
+    "getgid",
+    "getpid",
     "getsockopt",
+    "getuid",
     "memcpy",
     "memset",
     "pthread_setcancelstate",
     "recvmsg",
     "sendmsg",
+    "setsockopt",
     "syscall",
 ];
 
@@ -125,6 +129,15 @@ fn unused_results_are_warned_of() {
         "ancillary_recv_fds(0, 0, 0, 0, 0, 0)",
         "ancillary_send_msg(0, 0, 0)",
         "ancillary_recv_msg(0, 0, 0)",
+        "ancillary_set_passcred(0, 0)",
+        "ancillary_set_passpidfd(0, 0)",
+        "ancillary_set_passrights(0, 0)",
+        "ancillary_send_creds(0, 0, 0, 0, 0)",
+        "ancillary_recv_creds(0, 0, 0, 0, 0)",
+        "ancillary_peer_creds(0, 0)",
+        "ancillary_peer_pidfd(0)",
+        "ancillary_peer_groups(0, 0, 0)",
+        "ancillary_peer_label(0, 0, 0)",
     ];
     let program = |statement: &str| format!("{ALONE}int main(void) {{ {statement}; return 0; }}\n");
     let options = ["-x", "c", "-std=c99"];

@@ -42,6 +42,7 @@ programs! {
     // So that clean-up handlers are found by unwinding through the library.
     cancel with "-fexceptions";
     close;
+    creds and "shim.c" and "users.c";
     faults;
     limits;
     lossless and "shim.c";
@@ -54,6 +55,7 @@ programs! {
         and "model_world.c";
     one;
     outcomes and "shim.c";
+    peer and "shim.c" and "users.c";
     receive;
     send;
     signals;

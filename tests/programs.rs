@@ -90,18 +90,27 @@ struct Program {
     err: Lines,
 }
 
+/// Puts a program into a process group of its own, where signals do what they do by default: the
+/// tests may run in the background, or under nohup, with some ignored.
+fn detached(command: &mut Command) -> &mut Command {
+    let receptive = || {
+        for (number, _) in ENDINGS {
+            // SAFETY: no memory is involved.
+            unsafe { libc::signal(number, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls alone.
+    unsafe { command.stdin(Stdio::null()).process_group(0).pre_exec(receptive) }
+}
+
 impl Program {
     fn start(command: &mut Command) -> Program {
         Program::try_start(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 
     fn try_start(command: &mut Command) -> std::io::Result<Program> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
+        let mut child = detached(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let out = collect(child.stdout.take().unwrap());
         let err = collect(child.stderr.take().unwrap());
         Ok(Program { child, out, err })
@@ -109,8 +118,8 @@ impl Program {
 
     /// Starts a program whose lines are left in a pipe.
     fn start_writing_to(command: &mut Command, pipe: PipeWriter) -> Program {
-        command.stdin(Stdio::null()).stderr(pipe.try_clone().unwrap()).stdout(pipe);
-        let child = command.process_group(0).spawn().expect("a program");
+        command.stderr(pipe.try_clone().unwrap()).stdout(pipe);
+        let child = detached(command).spawn().expect("a program");
         // The command keeps the pipe open.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         Program { child, out: Lines::default(), err: Lines::default() }
@@ -324,6 +333,15 @@ impl Service {
     fn socket(&self) -> PathBuf {
         self.dir.path().join("socket")
     }
+}
+
+/// Takes the place of a worker.
+fn accept(listener: &UnixListener) -> UnixStream {
+    listener.set_nonblocking(true).unwrap();
+    let link = until("the server connects", || listener.accept().ok()).0;
+    link.set_nonblocking(false).unwrap();
+    link.set_read_timeout(Some(DEADLINE)).unwrap();
+    link
 }
 
 fn connect(to: impl ToSocketAddrs) -> TcpStream {
@@ -644,11 +662,12 @@ fn a_command_that_cannot_run_is_reported_to_the_worker_alone() {
             assert_eq!(ask(local(service.port), ""), "");
             service.worker.says_times("Process ", times);
         }
-        let (lines, _) = &*service.worker.out.lock().unwrap();
-        let expected = format!(" ended with exit status {status}.");
-        assert!(lines[2..].iter().all(|line| line.ends_with(&expected)), "{lines:?}");
-        let (complaints, _) = &*service.worker.err.lock().unwrap();
-        assert_eq!(*complaints, vec![format!("worker: {command}: {reason}"); 2]);
+        service.worker.end_with(ENDINGS[1]);
+        let ended = format!(" ended with exit status {status}.");
+        let lines = service.worker.all_lines();
+        assert!(lines[2..4].iter().all(|line| line.ends_with(&ended)), "{lines:?}");
+        let complaint = format!("worker: {command}: {reason}");
+        assert_eq!(service.worker.complaints(), [complaint.clone(), complaint]);
     }
 }
 
@@ -814,7 +833,7 @@ fn a_signal_goes_before_connections_that_wait() {
     let mut command = Command::new(example("server", Link::Shared));
     let command = command.args(["127.0.0.1", "0"]).arg(&socket);
     let server = Program::start_writing_to(command, write.try_clone().unwrap());
-    let link = listener.accept().unwrap().0;
+    let link = accept(&listener);
     let mut line = String::new();
     read.read_line(&mut line).unwrap();
     let port = line.trim().rsplit_once(' ').unwrap().1.parse().unwrap();
@@ -914,7 +933,7 @@ fn a_full_link_delays_connections_and_loses_none() {
     let socket = dir.path().join("socket");
     let listener = UnixListener::bind(&socket).unwrap();
     let (server, port) = server(Link::Shared, "127.0.0.1", &socket);
-    let link = listener.accept().unwrap().0;
+    let link = accept(&listener);
     // More than the link holds, while nobody receives.
     let clients: Vec<TcpStream> = (0..400).map(|_| connect(local(port))).collect();
     server.says_times("Connection transferred to the worker process.", 200);
@@ -947,7 +966,7 @@ fn a_full_link_to_a_worker_that_goes_is_noticed() {
     let socket = dir.path().join("socket");
     let listener = UnixListener::bind(&socket).unwrap();
     let (server, port) = server(Link::Shared, "127.0.0.1", &socket);
-    let link = listener.accept().unwrap().0;
+    let link = accept(&listener);
     let _clients: Vec<TcpStream> = (0..400).map(|_| connect(local(port))).collect();
     server.says_times("Connection transferred to the worker process.", 200);
     drop(link);
@@ -1042,7 +1061,7 @@ fn a_limit_of_descriptors_in_flight_delays_connections_and_loses_none() {
         return common::missing("a user without privileges");
     };
     let port = port_of(&server);
-    let link = listener.accept().unwrap().0;
+    let link = accept(&listener);
     server.set_limit(DESCRIPTORS, 10);
     let clients: Vec<TcpStream> = (0..40).map(|_| connect(local(port))).collect();
     server.says("Connection transferred to the worker process.");

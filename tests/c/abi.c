@@ -23,6 +23,17 @@ ssize_t ancillary_recv_fds(int sock, int *fds, size_t *nfds, void *data, size_t 
 void ancillary_close_fds(int *fds, size_t nfds);
 ssize_t ancillary_send_msg(int sock, const struct ancillary_msg *msg, unsigned flags);
 ssize_t ancillary_recv_msg(int sock, struct ancillary_msg *msg, unsigned flags);
+int ancillary_set_passcred(int sock, int on);
+int ancillary_set_passpidfd(int sock, int on);
+int ancillary_set_passrights(int sock, int on);
+ssize_t ancillary_send_creds(int sock, const struct ancillary_creds *creds, const void *data,
+			     size_t len, unsigned flags);
+ssize_t ancillary_recv_creds(int sock, struct ancillary_creds *creds, void *data, size_t len,
+			     unsigned flags);
+int ancillary_peer_creds(int sock, struct ancillary_creds *creds);
+int ancillary_peer_pidfd(int sock);
+ssize_t ancillary_peer_groups(int sock, gid_t *groups, size_t ngroups);
+ssize_t ancillary_peer_label(int sock, char *label, size_t len);
 
 /* The constants can be used where a compiler needs one. */
 enum { ROOM = sizeof(int[ANCILLARY_MAX_FDS]) / sizeof(int) };

@@ -370,3 +370,19 @@ void count_signal(int number)
 
 	CHECK(sigaction(number, &action, NULL) == 0);
 }
+
+pid_t pid_of(int pidfd)
+{
+	char path[64], line[128];
+	FILE *info;
+	int pid = -2;
+
+	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+	info = fopen(path, "re");
+	CHECK(info != NULL);
+	while (fgets(line, sizeof line, info))
+		if (sscanf(line, "Pid: %d", &pid) == 1)
+			break;
+	fclose(info);
+	return pid;
+}

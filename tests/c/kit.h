@@ -93,6 +93,9 @@ void *end_thread(pthread_t thread);
 /* Checks that a forked process ends with 0. */
 void check_child(pid_t pid);
 
+/* The process that a pidfd names, or -1 if that has been waited for. */
+pid_t pid_of(int pidfd);
+
 void sleep_ms(int milliseconds);
 
 /* Waits until the thread with this number sleeps in a system call. */

@@ -8,7 +8,6 @@
 #include <ancillary.h>
 #include <limits.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -44,23 +43,6 @@ static void check_own(const struct ancillary_creds *creds)
 	CHECK_IS(creds->pid, getpid());
 	CHECK_IS(creds->uid, getuid());
 	CHECK_IS(creds->gid, getgid());
-}
-
-/* The process that a pidfd names. */
-static pid_t pid_of(int pidfd)
-{
-	char path[64], line[128];
-	FILE *info;
-	int pid = -2;
-
-	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
-	info = fopen(path, "re");
-	CHECK(info != NULL);
-	while (fgets(line, sizeof line, info))
-		if (sscanf(line, "Pid: %d", &pid) == 1)
-			break;
-	fclose(info);
-	return pid;
 }
 
 static void send_files(int sock, const int *files, size_t nfds)

@@ -2,6 +2,7 @@
 
 #include "check.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -21,6 +22,10 @@ static void spoil(struct msghdr *msg, struct cmsghdr *cmsg)
 	if (cmsg->cmsg_type == PIDFD && shim.pidfd_error && fds[0] >= 0) {
 		close(fds[0]);
 		fds[0] = -shim.pidfd_error;
+	}
+	if (cmsg->cmsg_type == SCM_CREDENTIALS && shim.cut_creds) {
+		cmsg->cmsg_len = CMSG_LEN((size_t)shim.cut_creds);
+		msg->msg_controllen = cmsg->cmsg_len;
 	}
 	if (cmsg->cmsg_type != SCM_RIGHTS)
 		return;
@@ -46,4 +51,38 @@ ssize_t recvmsg(int sock, struct msghdr *msg, int flags)
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg))
 		spoil(msg, cmsg);
 	return n;
+}
+
+int setsockopt(int sock, int level, int name, const void *value, socklen_t len)
+{
+	if (level == SOL_SOCKET && name == shim.missing_option && name != 0) {
+		errno = ENOPROTOOPT;
+		return -1;
+	}
+	return (int)syscall(SYS_setsockopt, sock, level, name, value, len);
+}
+
+/* As the kernel gives labels: too little room is ERANGE with the length. */
+static int get_label(void *value, socklen_t *len)
+{
+	socklen_t room = *len;
+
+	*len = shim.label_len;
+	if (room < shim.label_len) {
+		errno = ERANGE;
+		return -1;
+	}
+	memcpy(value, shim.label, shim.label_len);
+	return 0;
+}
+
+int getsockopt(int sock, int level, int name, void *value, socklen_t *len)
+{
+	if (level == SOL_SOCKET && name == shim.missing_option && name != 0) {
+		errno = ENOPROTOOPT;
+		return -1;
+	}
+	if (level == SOL_SOCKET && name == SO_PEERSEC && shim.label)
+		return get_label(value, len);
+	return (int)syscall(SYS_getsockopt, sock, level, name, value, len);
 }

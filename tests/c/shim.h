@@ -1,11 +1,12 @@
-/* A recvmsg(2) that does what kernels can do and this one cannot be made to:
- * it stands in front of the C library's, for the test program and for the
+/* System calls that do what kernels can do and this one cannot be made to:
+ * they stand in front of the C library's, for the test program and for the
  * library. */
 
 #ifndef SHIM_H
 #define SHIM_H
 
-enum { OPTION_PASSPIDFD = 76 };
+/* Not in every system's headers: SO_PASSPIDFD and others. */
+enum { OPTION_PASSPIDFD = 76, OPTION_PEERPIDFD = 77, OPTION_PASSRIGHTS = 83 };
 
 extern struct shim {
 	/* A security policy withholds so many of the descriptors of a message. */
@@ -15,6 +16,13 @@ extern struct shim {
 	int gap, gap_error;
 	/* A pidfd could not be installed, for this reason. */
 	int pidfd_error;
+	/* The credentials are cut after so many bytes. */
+	int cut_creds;
+	/* This option of sockets is not known. */
+	int missing_option;
+	/* The security label of every peer, so many bytes long. */
+	const char *label;
+	unsigned label_len;
 	/* How often recvmsg(2) was called. */
 	int calls;
 } shim;

@@ -4,8 +4,16 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The sources of what C sees, in the order in which the header presents it.
-const TOPICS: [&str; 6] =
-    ["constants.rs", "identity.rs", "version.rs", "fd.rs", "fds.rs", "msg.rs"];
+const TOPICS: [&str; 8] = [
+    "constants.rs",
+    "identity.rs",
+    "version.rs",
+    "fd.rs",
+    "fds.rs",
+    "msg.rs",
+    "creds.rs",
+    "peer.rs",
+];
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
