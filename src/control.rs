@@ -14,6 +14,13 @@ pub const CAPACITY: usize = 2048;
 
 type Word = usize;
 
+/// A recvmsg(2) that fails on a stream because the payload cannot be written (EFAULT) has
+/// credentials and a pidfd delivered before, and installed the pidfd, but does not say how much of
+/// the buffer it has filled (measured on Linux 6.18).
+pub const FILLED_BY_FAILURE: usize = HEADER + align(size_of::<ucred>()) + HEADER + align(INT);
+const FAILURE_WORDS: usize = FILLED_BY_FAILURE / size_of::<Word>();
+type FilledByFailure = [Word; FAILURE_WORDS];
+
 /// Control messages are aligned, and padded, to the word (CMSG_ALIGN).
 const fn align(length: usize) -> usize {
     let below = size_of::<Word>() - 1;
@@ -51,6 +58,13 @@ impl Buffer {
     #[inline(always)]
     pub fn start_mut(&mut self) -> *mut u8 {
         self.0.as_mut_ptr() as *mut u8
+    }
+
+    /// Clears what a call that fails can fill: `FILLED_BY_FAILURE` bytes.
+    #[inline(always)]
+    pub fn prepare(&mut self) {
+        // SAFETY: the buffer is larger than that, and aligned to words.
+        unsafe { (self.0.as_mut_ptr() as *mut FilledByFailure).write([0; FAILURE_WORDS]) }
     }
 
     /// Appends an SCM_RIGHTS message to the `used` bytes that are there, and returns how many are

@@ -11,6 +11,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 
 impl Errno {
     pub const ACCES: Errno = Errno(libc::EACCES);
+    pub const FAULT: Errno = Errno(libc::EFAULT);
     pub const INTR: Errno = Errno(libc::EINTR);
     pub const INVAL: Errno = Errno(libc::EINVAL);
     pub const MFILE: Errno = Errno(libc::EMFILE);

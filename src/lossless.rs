@@ -15,7 +15,7 @@ use crate::descriptors::{Pidfd, Slots};
 use crate::errno::{Errno, Result};
 use crate::flags::Flags;
 use crate::payload::{Parts, Payload, Window};
-use crate::receive::{discard, unpack, Ending, Received};
+use crate::receive::{discard, receive_once, unpack, Ending, Received};
 use crate::sys;
 use core::mem::MaybeUninit;
 use libc::{c_int, c_void, iovec};
@@ -86,9 +86,7 @@ fn peek(
     } else {
         payload.part(usize::MAX, &mut parts)
     };
-    let arrival = flags.retrying(|| {
-        sys::receive(sock, &window, &mut control, control::CAPACITY, flags.how() | sys::PEEK)
-    })?;
+    let arrival = receive_once(sock, &window, &mut control, flags, sys::PEEK)?;
     Ok(unpack(sock, &arrival, &mut control, slots))
 }
 
@@ -141,7 +139,7 @@ fn receive_plain(
     let mut control = control::Buffer::new();
     let mut parts = Parts::new();
     let window = payload.part(plain, &mut parts);
-    let arrival = sys::receive(sock, &window, &mut control, control::CAPACITY, sys::DONTWAIT)?;
+    let arrival = receive_once(sock, &window, &mut control, Flags::NONE, sys::DONTWAIT)?;
     Ok(unpack(sock, &arrival, &mut control, slots).0)
 }
 

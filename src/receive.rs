@@ -6,7 +6,7 @@ use crate::errno::{Errno, Result};
 use crate::flags::Flags;
 use crate::identity::ancillary_creds;
 use crate::lossless;
-use crate::payload::{Parts, Payload};
+use crate::payload::{Parts, Payload, Window};
 use crate::sys;
 use libc::{c_int, ucred};
 
@@ -174,12 +174,30 @@ fn receive_piece(
     let window = payload.window(&mut parts);
     // MSG_WAITALL is not used: a call that waits inside the kernel with descriptors already taken
     // from the queue loses them when its thread is cancelled, and hides the signal that ends it.
-    let arrival = flags
-        .retrying(|| sys::receive(sock, &window, &mut control, control::CAPACITY, flags.how()))?;
+    let arrival = receive_once(sock, &window, &mut control, flags, sys::WAIT)?;
     Ok(unpack(sock, &arrival, &mut control, slots).0)
 }
 
+/// One message, or a piece of one, as it comes; `how` adds to what the flags say.
+#[inline(always)]
+pub fn receive_once(
+    sock: c_int,
+    window: &Window,
+    control: &mut control::Buffer,
+    flags: Flags,
+    how: sys::How,
+) -> Result<sys::Arrival> {
+    control.prepare();
+    let how = flags.how() | how;
+    let result = flags.retrying(|| sys::receive(sock, window, control, control::CAPACITY, how));
+    if let Err(Errno::FAULT) = result {
+        discard(control, control::FILLED_BY_FAILURE);
+    }
+    result
+}
+
 /// Closes every descriptor in what the kernel has filled of a control buffer.
+#[cold]
 pub fn discard(control: &mut control::Buffer, filled: usize) {
     // SAFETY: the kernel has filled so much of the buffer.
     for (message, _) in unsafe { control.received(filled) } {

@@ -211,6 +211,43 @@ static void a_payload_that_is_not_there_leaks_nothing(void)
 	with_each_type(receive_into_nowhere);
 }
 
+static void receive_pidfd_into_nowhere(int type, int sock[2])
+{
+	const int passpidfd = 76; /* SO_PASSPIDFD */
+	int on = 1, file, received[1];
+	size_t open, nfds;
+
+	(void)type;
+	if (setsockopt(sock[THERE], SOL_SOCKET, passpidfd, &on, sizeof on) < 0)
+		check_skip("no SO_PASSPIDFD");
+	open_files(&file, 1);
+	for (int creds = 0; creds < 2; creds++) {
+		set_option(sock[THERE], SO_PASSCRED, creds);
+		for (int count = 0; count < 2; count++) {
+			for (unsigned flags = 0; flags <= ANCILLARY_LOSSLESS;
+			     flags += ANCILLARY_LOSSLESS) {
+				check_about("type %d, credentials %d, %d descriptors, flags %u", type,
+					    creds, count, flags);
+				CHECK_OK(ancillary_send_fds(sock[HERE], &file, (size_t)count, "abc", 3, 0),
+					 3);
+				open = open_descriptors();
+				nfds = 1;
+				CHECK_ERR(ancillary_recv_fds(sock[THERE], received, &nfds, (void *)1, 3,
+							     flags),
+					  EFAULT);
+				CHECK_IS(open_descriptors(), open);
+				drain(sock[THERE]);
+			}
+		}
+	}
+	close_files(&file, 1);
+}
+
+static void nor_does_a_pidfd_with_it(void)
+{
+	with_each_type(receive_pidfd_into_nowhere);
+}
+
 CHECK_MAIN(CASE(a_send_refuses_them), CASE(a_receive_refuses_them), CASE(a_socket_is_needed),
 	   CASE(a_socket_is_needed_for_many), CASE(a_huge_payload_sends_no_part),
-	   CASE(a_payload_that_is_not_there_leaks_nothing))
+	   CASE(a_payload_that_is_not_there_leaks_nothing), CASE(nor_does_a_pidfd_with_it))
