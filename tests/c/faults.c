@@ -347,6 +347,23 @@ static void one_that_may_not_wait_says_how_much_went(void)
 	close_pair(sock);
 }
 
+static ssize_t send_nothing(int sock, const struct msghdr *message, int flags)
+{
+	(void)sock, (void)message, (void)flags;
+	return 0;
+}
+
+static void no_progress_ends_a_send(void)
+{
+	int sock[2];
+
+	open_pair(SOCK_STREAM, sock);
+	sending = send_nothing;
+	CHECK_OK(ancillary_send_fds(sock[HERE], NULL, 0, "abc", 3, 0), 0);
+	CHECK_IS(calls, 1);
+	close_pair(sock);
+}
+
 /* After so many messages, sending fails. */
 static int good_ones;
 
@@ -512,7 +529,7 @@ CHECK_MAIN(CASE(a_policy_can_withhold_some), CASE(a_slot_can_hold_an_error),
 	   CASE(other_control_messages_are_skipped), CASE(a_pidfd_is_closed_wherever_it_stands),
 	   CASE(lengths_are_not_believed), CASE(errno_survives_interruptions),
 	   CASE(a_blocking_send_goes_on_after_short_counts),
-	   CASE(one_that_may_not_wait_says_how_much_went),
+	   CASE(one_that_may_not_wait_says_how_much_went), CASE(no_progress_ends_a_send),
 	   CASE(an_error_after_progress_is_not_reported_yet),
 	   CASE(an_error_of_close_changes_nothing), CASE(a_cancelled_thread_closes_what_is_too_much),
 	   CASE(an_old_kernel_has_no_close_range),
