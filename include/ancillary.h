@@ -21,7 +21,13 @@
  * Signals and threads.  Every function may be called from several threads at
  * once, from a signal handler, and between fork and exec.  None raises SIGPIPE.
  * Interrupted system calls are made again unless ANCILLARY_INTR is given.  A
- * call that waits is a cancellation point, as sendmsg(2) and recvmsg(2) are.
+ * call that waits is a cancellation point, as sendmsg(2) and recvmsg(2) are.  As
+ * with these, descriptors that arrive in the very moment in which a thread is
+ * cancelled (pthread_cancel(3)) are lost with it.  To avoid that, wait with
+ * poll(2), and receive with ANCILLARY_DONTWAIT while cancellation is disabled
+ * (pthread_setcancelstate(3)).
+ *
+ * Memory.  Arrays and buffers given to one call must not overlap.
  *
  * No function allocates memory or keeps anything between calls.
  */
@@ -69,8 +75,10 @@ extern "C" {
 /**
  * Flag: a signal whose handler runs while the call waits ends it with -EINTR,
  * if nothing has been transferred yet, and with what has been transferred
- * otherwise.  Without this flag the call goes on waiting (for all the time of
- * SO_RCVTIMEO or SO_SNDTIMEO again).
+ * otherwise.  The handler must have been installed without SA_RESTART
+ * (sigaction(2); signal(3) sets it): with it, the kernel itself goes on
+ * waiting, unless SO_RCVTIMEO or SO_SNDTIMEO is set.  Without this flag the
+ * call always goes on waiting, for all the time of these options again.
  */
 #define ANCILLARY_INTR (1 << 1)
 
@@ -235,14 +243,18 @@ ANCILLARY_MUST_CHECK int ancillary_send_fd(int sock, int fd);
  * with it.
  *
  * Returns the descriptor, which is yours to close and close-on-exec, or a
- * negative errno value, and then there is no descriptor.  Errors: those of
- * ancillary_recv_fds(), and
+ * negative errno value, and then there is no descriptor:
  *
- *   -EPIPE    The peer has closed; there is nothing more to receive.  (On
- *             seqpacket an empty message without a descriptor looks the
- *             same.)
- *   -ENOMSG   A byte, or an empty datagram, came without a descriptor.  It
- *             has been consumed.
+ *   -EPIPE      The peer has closed; there is nothing more to receive.  (On
+ *               seqpacket an empty message without a descriptor looks the
+ *               same.)
+ *   -ENOMSG     A byte, or an empty datagram, came without a descriptor.  It
+ *               has been consumed.
+ *   -E2BIG      More than one descriptor came.  They were closed.
+ *   -EMSGSIZE   seqpacket, datagram: more than one byte came.
+ *   -EAGAIN, -EMFILE, -ENFILE, -EACCES, -EBADF, -ENOTSOCK, -EINVAL,
+ *   -ENOTCONN, -ECONNRESET, -ENOMEM
+ *               As from ancillary_recv_fds().
  */
 ANCILLARY_MUST_CHECK int ancillary_recv_fd(int sock);
 
@@ -321,13 +333,15 @@ ssize_t ancillary_send_fds(int sock,
  *           many were delivered; 0 on failure.
  *   data    where the payload goes.  NULL, with len 0: one marker byte is
  *           received and dropped; with ANCILLARY_WAITALL as many marker bytes
- *           as *nfds descriptors take.
+ *           as *nfds descriptors take, one for each ANCILLARY_MAX_FDS, for
+ *           which it waits also if fewer descriptors come.
  *   len     bytes of room for the payload, 1 or more
  *   flags   0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_WAITALL and
  *           ANCILLARY_LOSSLESS or'ed together
  *
  * What is delivered in fds is yours to close, and close-on-exec (fcntl(2)
- * clears that).  The rest of fds is filled with -1, on failure all of it.
+ * clears that).  The rest of fds is filled with -1, on failure all of it
+ * (unless *nfds is over INT_MAX).
  *
  * One call receives the descriptors of one message.  On a stream it can join
  * payload without descriptors to the payload of the message behind it, so the
@@ -341,8 +355,8 @@ ssize_t ancillary_send_fds(int sock,
  * for what makes room instead of polling.)
  *
  * Returns the number of payload bytes received; 0 when the peer has closed.
- * (On seqpacket 0 with *nfds 0 can also be an empty message, and on a
- * datagram socket it is one.)  Less than len is usual on a stream, unless
+ * (On seqpacket 0 can also be an empty message, and on a datagram socket it
+ * is one; such a message can carry descriptors, so look at *nfds.)  Less than len is usual on a stream, unless
  * ANCILLARY_WAITALL is given; then it means that the peer has closed, or that
  * a signal (ANCILLARY_INTR), the end of the time to wait or an error came
  * after a part was received.
@@ -356,7 +370,9 @@ ssize_t ancillary_send_fds(int sock,
  *   -EMFILE, -ENFILE
  *               The table of descriptors of the process, or of the system,
  *               was full, and the kernel did not install all of them.
- *   -EACCES     A security policy of the system withheld some of them.
+ *   -EACCES     A security policy of the system withheld some of them; or the
+ *               table was full for a moment, while other threads close
+ *               descriptors: the kernel reports both alike.
  *   -EMSGSIZE   seqpacket, datagram: the payload was longer than len.
  *   -EINVAL     A flag this call does not know; nfds NULL; fds NULL with
  *               *nfds not 0; *nfds over INT_MAX; one of data and len given and

@@ -18,8 +18,10 @@ pub const ANCILLARY_DONTWAIT: c_uint = 1 << 0;
 
 /// Flag: a signal whose handler runs while the call waits ends it with -EINTR,
 /// if nothing has been transferred yet, and with what has been transferred
-/// otherwise.  Without this flag the call goes on waiting (for all the time of
-/// SO_RCVTIMEO or SO_SNDTIMEO again).
+/// otherwise.  The handler must have been installed without SA_RESTART
+/// (sigaction(2); signal(3) sets it): with it, the kernel itself goes on
+/// waiting, unless SO_RCVTIMEO or SO_SNDTIMEO is set.  Without this flag the
+/// call always goes on waiting, for all the time of these options again.
 pub const ANCILLARY_INTR: c_uint = 1 << 1;
 
 /// Flag for receiving on a stream: come back when all the payload asked for is

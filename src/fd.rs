@@ -33,14 +33,18 @@ pub extern "C" fn ancillary_send_fd(sock: c_int, fd: c_int) -> c_int {
 /// with it.
 ///
 /// Returns the descriptor, which is yours to close and close-on-exec, or a
-/// negative errno value, and then there is no descriptor.  Errors: those of
-/// ancillary_recv_fds(), and
+/// negative errno value, and then there is no descriptor:
 ///
-///   -EPIPE    The peer has closed; there is nothing more to receive.  (On
-///             seqpacket an empty message without a descriptor looks the
-///             same.)
-///   -ENOMSG   A byte, or an empty datagram, came without a descriptor.  It
-///             has been consumed.
+///   -EPIPE      The peer has closed; there is nothing more to receive.  (On
+///               seqpacket an empty message without a descriptor looks the
+///               same.)
+///   -ENOMSG     A byte, or an empty datagram, came without a descriptor.  It
+///               has been consumed.
+///   -E2BIG      More than one descriptor came.  They were closed.
+///   -EMSGSIZE   seqpacket, datagram: more than one byte came.
+///   -EAGAIN, -EMFILE, -ENFILE, -EACCES, -EBADF, -ENOTSOCK, -EINVAL,
+///   -ENOTCONN, -ECONNRESET, -ENOMEM
+///               As from ancillary_recv_fds().
 #[must_use]
 #[no_mangle]
 pub extern "C" fn ancillary_recv_fd(sock: c_int) -> c_int {

@@ -93,13 +93,15 @@ pub unsafe extern "C" fn ancillary_send_fds(
 ///           many were delivered; 0 on failure.
 ///   data    where the payload goes.  NULL, with len 0: one marker byte is
 ///           received and dropped; with ANCILLARY_WAITALL as many marker bytes
-///           as *nfds descriptors take.
+///           as *nfds descriptors take, one for each ANCILLARY_MAX_FDS, for
+///           which it waits also if fewer descriptors come.
 ///   len     bytes of room for the payload, 1 or more
 ///   flags   0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_WAITALL and
 ///           ANCILLARY_LOSSLESS or'ed together
 ///
 /// What is delivered in fds is yours to close, and close-on-exec (fcntl(2)
-/// clears that).  The rest of fds is filled with -1, on failure all of it.
+/// clears that).  The rest of fds is filled with -1, on failure all of it
+/// (unless *nfds is over INT_MAX).
 ///
 /// One call receives the descriptors of one message.  On a stream it can join
 /// payload without descriptors to the payload of the message behind it, so the
@@ -113,8 +115,8 @@ pub unsafe extern "C" fn ancillary_send_fds(
 /// for what makes room instead of polling.)
 ///
 /// Returns the number of payload bytes received; 0 when the peer has closed.
-/// (On seqpacket 0 with *nfds 0 can also be an empty message, and on a
-/// datagram socket it is one.)  Less than len is usual on a stream, unless
+/// (On seqpacket 0 can also be an empty message, and on a datagram socket it
+/// is one; such a message can carry descriptors, so look at *nfds.)  Less than len is usual on a stream, unless
 /// ANCILLARY_WAITALL is given; then it means that the peer has closed, or that
 /// a signal (ANCILLARY_INTR), the end of the time to wait or an error came
 /// after a part was received.
@@ -128,7 +130,9 @@ pub unsafe extern "C" fn ancillary_send_fds(
 ///   -EMFILE, -ENFILE
 ///               The table of descriptors of the process, or of the system,
 ///               was full, and the kernel did not install all of them.
-///   -EACCES     A security policy of the system withheld some of them.
+///   -EACCES     A security policy of the system withheld some of them; or the
+///               table was full for a moment, while other threads close
+///               descriptors: the kernel reports both alike.
 ///   -EMSGSIZE   seqpacket, datagram: the payload was longer than len.
 ///   -EINVAL     A flag this call does not know; nfds NULL; fds NULL with
 ///               *nfds not 0; *nfds over INT_MAX; one of data and len given and
