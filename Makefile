@@ -1,10 +1,11 @@
 # libancillary: build, try, test.
 #
-#   make           the shared and the static library, in $(BUILD)
-#   make demo      watch a process serve a connection that it never accepted
-#   make check     the tests
-#   make header    generate include/ancillary.h anew from the sources
-#   make clean     remove $(BUILD) and target
+#   make              the shared and the static library, in $(BUILD)
+#   make demo         watch a process serve a connection that it never accepted
+#   make check        the tests
+#   make check-msrv   whether the library builds with Rust 1.63 (on Debian)
+#   make header       generate include/ancillary.h anew from the sources
+#   make clean        remove $(BUILD) and target
 
 CARGO ?= cargo
 CC ?= cc
@@ -26,15 +27,16 @@ HEADER_TOOL = CARGO_TARGET_DIR=$(abspath $(BUILD))/tools $(CARGO) run --quiet --
 	--manifest-path $(SOURCE)/tools/header/Cargo.toml --
 EXAMPLES := $(patsubst $(SOURCE)/c-examples/%.c,$(BUILD)/examples/%,$(wildcard $(SOURCE)/c-examples/*.c))
 
-.PHONY: all examples demo check header check-header clean
+.PHONY: all examples demo check check-msrv header check-header clean
 .DELETE_ON_ERROR:
 
 all: $(SHARED) $(STATIC)
 
-# How a user's RUSTFLAGS are combined is up to cargo; ours would override them.
+# A thread that is cancelled in a call is unwound through the library: that takes unwind tables,
+# which not every target of the compiler has by default.
 $(RUST_ARCHIVE): $(RUST_SOURCES)
-	CARGO_TARGET_DIR=$(abspath $(BUILD))/cargo $(CARGO) build --release --lib --locked \
-		--manifest-path $(SOURCE)/Cargo.toml
+	CARGO_TARGET_DIR=$(abspath $(BUILD))/cargo $(CARGO) rustc --release --lib --locked \
+		--manifest-path $(SOURCE)/Cargo.toml -- -C force-unwind-tables=yes
 	@touch $@
 
 # Cargo's archive also holds the Rust compiler's support code, of which nothing is used here.
@@ -75,6 +77,9 @@ check-header:
 
 check: check-header
 	CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked --manifest-path $(SOURCE)/Cargo.toml
+
+check-msrv:
+	sh $(SOURCE)/tools/check-msrv.sh $(BUILD)/msrv
 
 clean:
 	rm -rf $(BUILD) $(SOURCE)/target
