@@ -36,14 +36,27 @@
 #define ANCILLARY_H
 
 #include <stddef.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
 #ifdef __GNUC__
 #define ANCILLARY_MUST_CHECK __attribute__((__warn_unused_result__))
+#define ANCILLARY_EXTENSION __extension__
 #else
 #define ANCILLARY_MUST_CHECK
+#define ANCILLARY_EXTENSION
 #endif
+
+/* Of the older libancillary: as many descriptors as its arrays had room for
+ * (a message carries no more than ANCILLARY_MAX_FDS), and the type of the buffers
+ * it asked for, which are not used any more. */
+#define ANCIL_MAX_N_FDS 960
+#define ANCIL_FD_BUFFER(n) \
+	ANCILLARY_EXTENSION struct { \
+		struct cmsghdr h; \
+		int fd[n]; \
+	}
 
 #ifdef __cplusplus
 extern "C" {
@@ -696,6 +709,77 @@ ANCILLARY_MUST_CHECK
 ssize_t ancillary_peer_label(int sock,
                              char *label,
                              size_t len);
+
+/**
+ * Send descriptors, in the way of the older libancillary.
+ *
+ * For programs written to that library, which had the six functions whose
+ * names begin with ancil_; new ones do better with ancillary_send_fds().  See
+ * ancil_send_fd(3) for what is the same and what is mended.
+ *
+ *   sock     a connected AF_UNIX socket
+ *   fds      the descriptors, borrowed
+ *   n_fds    how many, 0 to 253; with 0 the bare byte is sent
+ *   buffer   not used any more; may be NULL
+ *
+ * What goes over the socket is one byte, '!', with one SCM_RIGHTS message.
+ *
+ * Returns 0, or -1 with errno set as by ancillary_send_fds(); more than 253
+ * descriptors are EINVAL.
+ */
+int ancil_send_fds_with_buffer(int sock,
+                               const int *fds,
+                               unsigned int n_fds,
+                               void *buffer);
+
+/**
+ * Receive descriptors, in the way of the older libancillary.
+ *
+ *   sock     an AF_UNIX socket
+ *   fds      where they go
+ *   n_fds    how many are asked for, 0 to 253; with 0 the bare byte is
+ *            received
+ *   buffer   not used any more; may be NULL
+ *
+ * Receives one byte, whatever its value.  The descriptors are yours to close,
+ * and not close-on-exec.  If more come than asked for, the others are closed.
+ *
+ * Returns how many were received, with -1 in the slots behind them; or -1 with
+ * errno set, and -1 in all slots: to ENOMSG for a byte without a descriptor
+ * where some were asked for, to EPIPE when the peer has closed, to EMFILE when
+ * the table of descriptors is so full that none could be received, to EINVAL
+ * for more than 253, else as by ancillary_recv_fds().
+ */
+int ancil_recv_fds_with_buffer(int sock,
+                               int *fds,
+                               unsigned int n_fds,
+                               void *buffer);
+
+/**
+ * ancil_send_fds_with_buffer() without a buffer.
+ */
+int ancil_send_fds(int sock, const int *fds, unsigned int n_fds);
+
+/**
+ * ancil_recv_fds_with_buffer() without a buffer.
+ */
+int ancil_recv_fds(int sock, int *fds, unsigned int n_fds);
+
+/**
+ * Send one descriptor, in the way of the older libancillary: as
+ * ancil_send_fds() with one.
+ */
+int ancil_send_fd(int sock, int fd);
+
+/**
+ * Receive one descriptor, in the way of the older libancillary.
+ *
+ *   sock   an AF_UNIX socket
+ *   fd     where it goes: yours to close, and not close-on-exec
+ *
+ * Returns 0, or -1 with errno set as by ancil_recv_fds(), and *fd is -1.
+ */
+int ancil_recv_fd(int sock, int *fd);
 
 #ifdef __cplusplus
 }

@@ -11,6 +11,8 @@ pub struct Flags(c_uint);
 
 impl Flags {
     pub const NONE: Flags = Flags(0);
+    /// Of the older library alone: descriptors received are not close-on-exec.
+    pub const OPEN_ON_EXEC: Flags = Flags(1 << 31);
     pub const SEND: c_uint = ANCILLARY_DONTWAIT | ANCILLARY_INTR;
     pub const RECEIVE: c_uint =
         ANCILLARY_DONTWAIT | ANCILLARY_INTR | ANCILLARY_WAITALL | ANCILLARY_LOSSLESS;
@@ -26,12 +28,21 @@ impl Flags {
         self.0 & ANCILLARY_DONTWAIT != 0
     }
 
-    /// The same for the system call.
+    /// How a system call that sends is to be made.
     pub fn how(self) -> How {
         if self.dontwait() {
             sys::DONTWAIT
         } else {
             sys::WAIT
+        }
+    }
+
+    /// How one that receives is to be made.
+    pub fn how_to_receive(self) -> How {
+        if self == Flags::OPEN_ON_EXEC {
+            sys::WAIT
+        } else {
+            self.how() | sys::CLOEXEC
         }
     }
 

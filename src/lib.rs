@@ -8,6 +8,7 @@
 //! - `send`, `receive`, `lossless`: what happens to a message, one system call at a time.
 //! - `payload`: how far a payload has gone. `descriptors`: what becomes of descriptors received.
 //! - `control`: the layout of control data, cmsg(3). `sys`: the operating system.
+//! - `ancil`: the functions of the older library of that name.
 //! - `arrays`: what C hands over as pointer and count. `identity`: who sent a message.
 //! - `errno`: how a result becomes a C return value. `constants`, `flags`: what a caller may
 //!   ask for.
@@ -24,6 +25,7 @@
 // Which integer types C uses differs between systems.
 #![allow(clippy::unnecessary_cast)]
 
+mod ancil;
 mod arrays;
 pub mod constants;
 mod control;

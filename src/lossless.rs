@@ -112,7 +112,7 @@ fn consume(
         // A datagram, in more buffers than a part describes.
         window = payload.window(&mut parts);
     }
-    let consumed = sys::receive(sock, &window, &mut control, others, sys::DONTWAIT);
+    let consumed = sys::receive(sock, &window, &mut control, others, sys::DONTWAIT | sys::CLOEXEC);
     let consumed = match consumed {
         Ok(consumed) => consumed,
         Err(error) => {

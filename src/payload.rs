@@ -93,7 +93,8 @@ impl<'a> Payload<'a> {
         Ok(Payload { iov, done: 0, left, markers: false })
     }
 
-    fn markers(iov: &'a mut iovec, nfds: usize, marker: &'a mut u8) -> Payload<'a> {
+    /// A marker byte for each message that so many descriptors take.
+    pub fn markers(iov: &'a mut iovec, nfds: usize, marker: &'a mut u8) -> Payload<'a> {
         let marker: *mut u8 = marker;
         *iov = iovec { iov_base: marker as *mut c_void, iov_len: 1 };
         Payload { iov: slice::from_ref(iov), done: 0, left: messages_for(nfds), markers: true }

@@ -188,7 +188,7 @@ pub fn receive_once(
     how: sys::How,
 ) -> Result<sys::Arrival> {
     control.prepare();
-    let how = flags.how() | how;
+    let how = flags.how_to_receive() | how;
     let result = flags.retrying(|| sys::receive(sock, window, control, control::CAPACITY, how));
     if let Err(Errno::FAULT) = result {
         discard(control, control::FILLED_BY_FAILURE);

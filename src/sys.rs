@@ -38,6 +38,8 @@ pub type How = c_int;
 pub const WAIT: How = 0;
 pub const DONTWAIT: How = libc::MSG_DONTWAIT;
 pub const PEEK: How = libc::MSG_PEEK;
+/// Descriptors received are close-on-exec.
+pub const CLOEXEC: How = libc::MSG_CMSG_CLOEXEC;
 
 /// Where the calling thread keeps its `errno`.
 #[inline(always)]
@@ -77,8 +79,7 @@ pub fn send(
     checked(unsafe { libc::sendmsg(sock, &message, libc::MSG_NOSIGNAL | how) })
 }
 
-/// recvmsg(2), once, with so many bytes of room for control data. Descriptors arrive
-/// close-on-exec.
+/// recvmsg(2), once, with so many bytes of room for control data.
 #[inline(always)]
 pub fn receive(
     sock: c_int,
@@ -90,8 +91,7 @@ pub fn receive(
     let start = if control_len == 0 { ptr::null_mut() } else { control.start_mut() };
     let mut message = message(window, start as *mut c_void, control_len.min(control::CAPACITY));
     // SAFETY: the window and the control buffer outlive the call, and are ours to write to.
-    let bytes =
-        checked(unsafe { libc::recvmsg(sock, &mut message, libc::MSG_CMSG_CLOEXEC | how) })?;
+    let bytes = checked(unsafe { libc::recvmsg(sock, &mut message, how) })?;
     Ok(Arrival {
         bytes,
         control: message.msg_controllen as usize,

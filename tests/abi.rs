@@ -47,7 +47,7 @@ fn declared() -> Names {
     let names: Names = code
         .split('(')
         .filter_map(|before| before.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next())
-        .filter(|name| name.starts_with("ancillary_"))
+        .filter(|name| name.starts_with("ancil"))
         .map(str::to_owned)
         .collect();
     assert!(
@@ -151,7 +151,9 @@ fn unused_results_are_warned_of() {
         calls.iter().filter_map(|call| call.split('(').next()).map(str::to_owned).collect();
     // The one that returns nothing.
     named.insert("ancillary_close_fds".to_owned());
-    assert_eq!(named, declared());
+    // The older library's programs compile unchanged, and need not look at what they return.
+    let newer = declared().into_iter().filter(|name| !name.starts_with("ancil_")).collect();
+    assert_eq!(named, newer);
 }
 
 #[test]

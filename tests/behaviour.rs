@@ -38,6 +38,7 @@ macro_rules! programs {
 }
 
 programs! {
+    ancil;
     arguments;
     // So that clean-up handlers are found by unwinding through the library.
     cancel with "-fexceptions";

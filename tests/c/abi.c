@@ -34,6 +34,12 @@ int ancillary_peer_creds(int sock, struct ancillary_creds *creds);
 int ancillary_peer_pidfd(int sock);
 ssize_t ancillary_peer_groups(int sock, gid_t *groups, size_t ngroups);
 ssize_t ancillary_peer_label(int sock, char *label, size_t len);
+int ancil_send_fds_with_buffer(int sock, const int *fds, unsigned n_fds, void *buffer);
+int ancil_recv_fds_with_buffer(int sock, int *fds, unsigned n_fds, void *buffer);
+int ancil_send_fds(int sock, const int *fds, unsigned n_fds);
+int ancil_recv_fds(int sock, int *fds, unsigned n_fds);
+int ancil_send_fd(int sock, int fd);
+int ancil_recv_fd(int sock, int *fd);
 
 /* The constants can be used where a compiler needs one. */
 enum { ROOM = sizeof(int[ANCILLARY_MAX_FDS]) / sizeof(int) };
@@ -54,6 +60,7 @@ static void constants(void)
 	CHECK_IS(ANCILLARY_FDS_SURPLUS, 0x400);
 	CHECK_IS(ANCILLARY_FDS_LOST, 0x800);
 	CHECK_IS(ANCILLARY_DATA_TRUNCATED, 0x1000);
+	CHECK_IS(ANCIL_MAX_N_FDS, 960);
 }
 
 /* The structs once more. */
@@ -76,6 +83,10 @@ struct expected_msg {
 
 static void structs(void)
 {
+	ANCIL_FD_BUFFER(8) buffer;
+
+	CHECK_IS(sizeof buffer, sizeof(struct cmsghdr) + 8 * sizeof(int));
+	CHECK_IS((char *)buffer.fd - (char *)&buffer, sizeof(struct cmsghdr));
 	CHECK_IS(sizeof(struct ancillary_creds), sizeof(struct expected_creds));
 	CHECK_IS(offsetof(struct ancillary_creds, pid), offsetof(struct expected_creds, pid));
 	CHECK_IS(offsetof(struct ancillary_creds, uid), offsetof(struct expected_creds, uid));

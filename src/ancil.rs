@@ -1,0 +1,155 @@
+//! The calls of the older library of the same name, for programs written to it.
+
+use crate::arrays;
+use crate::descriptors::Slots;
+use crate::errno::{returning, CValue, Errno, Result};
+use crate::flags::Flags;
+use crate::payload::{no_buffer, Payload};
+use crate::receive::{is_end, receive, Ending};
+use crate::send;
+use crate::sys::MAX_FDS;
+use libc::{c_int, c_uint, c_void};
+
+/// What these functions return: -1 for any error, which is in `errno` alone.
+struct OldValue(c_int);
+
+impl CValue for OldValue {
+    type C = c_int;
+    fn into_c(self) -> c_int {
+        self.0
+    }
+    fn error(_: Errno) -> c_int {
+        -1
+    }
+}
+
+/// The byte that carries the descriptors. A receiver does not look at it.
+const MARK: u8 = b'!';
+
+/// Send descriptors, in the way of the older libancillary.
+///
+/// For programs written to that library, which had the six functions whose
+/// names begin with ancil_; new ones do better with ancillary_send_fds().  See
+/// ancil_send_fd(3) for what is the same and what is mended.
+///
+///   sock     a connected AF_UNIX socket
+///   fds      the descriptors, borrowed
+///   n_fds    how many, 0 to 253; with 0 the bare byte is sent
+///   buffer   not used any more; may be NULL
+///
+/// What goes over the socket is one byte, '!', with one SCM_RIGHTS message.
+///
+/// Returns 0, or -1 with errno set as by ancillary_send_fds(); more than 253
+/// descriptors are EINVAL.
+#[no_mangle]
+pub unsafe extern "C" fn ancil_send_fds_with_buffer(
+    sock: c_int,
+    fds: *const c_int,
+    n_fds: c_uint,
+    buffer: *mut c_void,
+) -> c_int {
+    let _ = buffer;
+    // SAFETY: the caller promises `n_fds` descriptors at `fds`.
+    returning(|| unsafe { send(sock, fds, n_fds) })
+}
+
+/// Receive descriptors, in the way of the older libancillary.
+///
+///   sock     an AF_UNIX socket
+///   fds      where they go
+///   n_fds    how many are asked for, 0 to 253; with 0 the bare byte is
+///            received
+///   buffer   not used any more; may be NULL
+///
+/// Receives one byte, whatever its value.  The descriptors are yours to close,
+/// and not close-on-exec.  If more come than asked for, the others are closed.
+///
+/// Returns how many were received, with -1 in the slots behind them; or -1 with
+/// errno set, and -1 in all slots: to ENOMSG for a byte without a descriptor
+/// where some were asked for, to EPIPE when the peer has closed, to EMFILE when
+/// the table of descriptors is so full that none could be received, to EINVAL
+/// for more than 253, else as by ancillary_recv_fds().
+#[no_mangle]
+pub unsafe extern "C" fn ancil_recv_fds_with_buffer(
+    sock: c_int,
+    fds: *mut c_int,
+    n_fds: c_uint,
+    buffer: *mut c_void,
+) -> c_int {
+    let _ = buffer;
+    // SAFETY: the caller promises room for `n_fds` descriptors at `fds`.
+    returning(|| unsafe { receive_up_to(sock, fds, n_fds) })
+}
+
+/// ancil_send_fds_with_buffer() without a buffer.
+#[no_mangle]
+pub unsafe extern "C" fn ancil_send_fds(sock: c_int, fds: *const c_int, n_fds: c_uint) -> c_int {
+    // SAFETY: the caller promises `n_fds` descriptors at `fds`.
+    returning(|| unsafe { send(sock, fds, n_fds) })
+}
+
+/// ancil_recv_fds_with_buffer() without a buffer.
+#[no_mangle]
+pub unsafe extern "C" fn ancil_recv_fds(sock: c_int, fds: *mut c_int, n_fds: c_uint) -> c_int {
+    // SAFETY: the caller promises room for `n_fds` descriptors at `fds`.
+    returning(|| unsafe { receive_up_to(sock, fds, n_fds) })
+}
+
+/// Send one descriptor, in the way of the older libancillary: as
+/// ancil_send_fds() with one.
+#[no_mangle]
+pub extern "C" fn ancil_send_fd(sock: c_int, fd: c_int) -> c_int {
+    // SAFETY: there is one descriptor.
+    returning(|| unsafe { send(sock, &fd, 1) })
+}
+
+/// Receive one descriptor, in the way of the older libancillary.
+///
+///   sock   an AF_UNIX socket
+///   fd     where it goes: yours to close, and not close-on-exec
+///
+/// Returns 0, or -1 with errno set as by ancil_recv_fds(), and *fd is -1.
+#[no_mangle]
+pub unsafe extern "C" fn ancil_recv_fd(sock: c_int, fd: *mut c_int) -> c_int {
+    // SAFETY: the caller promises room for a descriptor at `fd`.
+    returning(|| unsafe { receive_up_to(sock, fd, 1) }.map(|_| OldValue(0)))
+}
+
+/// # Safety
+/// `fds` is NULL, or `n_fds` descriptors are there.
+unsafe fn send(sock: c_int, fds: *const c_int, n_fds: c_uint) -> Result<OldValue> {
+    // SAFETY: the caller's promise.
+    let fds = unsafe { arrays::lent(fds, n_fds as usize) }?;
+    if fds.len() > MAX_FDS {
+        return Err(Errno::INVAL);
+    }
+    let (mut iov, mut mark) = (no_buffer(), MARK);
+    let mut payload = Payload::markers(&mut iov, 1, &mut mark);
+    send::send(sock, &mut payload, fds, None, Flags::NONE)?;
+    Ok(OldValue(0))
+}
+
+/// # Safety
+/// `fds` is NULL, or there is room for `n_fds` descriptors.
+unsafe fn receive_up_to(sock: c_int, fds: *mut c_int, n_fds: c_uint) -> Result<OldValue> {
+    // SAFETY: the caller's promise.
+    let mut slots = Slots::new(unsafe { arrays::filled(fds, n_fds as usize) }?);
+    if slots.room() > MAX_FDS {
+        return Err(Errno::INVAL);
+    }
+    let (mut iov, mut mark) = (no_buffer(), MARK);
+    let mut payload = Payload::markers(&mut iov, 1, &mut mark);
+    let mut received =
+        receive(sock, &mut payload, &mut slots, Flags::OPEN_ON_EXEC, Ending::Tolerant)?;
+    received.pidfd.close();
+    if slots.filled() > 0 {
+        return Ok(OldValue(slots.filled() as c_int));
+    }
+    if is_end(sock, received.bytes) {
+        return Err(Errno::PIPE);
+    }
+    if slots.room() == 0 {
+        return Ok(OldValue(0));
+    }
+    Err(received.lost.unwrap_or(Errno::NOMSG))
+}
