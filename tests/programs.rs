@@ -1274,6 +1274,20 @@ fn the_demonstration_leaves_nothing_when_it_is_interrupted() {
 }
 
 #[test]
+fn the_demonstration_leaves_nothing_when_nobody_reads_on() {
+    let (demo, _dir, temporary) = demo(Link::Shared);
+    for lines in 1..6 {
+        let mut reading = Command::new("sh");
+        reading.args(["-c", &format!("\"$@\" 2>/dev/null | head -n {lines}"), "sh"]);
+        reading.arg(demo.get_program()).args(demo.get_args()).env("TMPDIR", &temporary);
+        let program = Program::start(&mut reading);
+        assert_eq!(program.end(), End::Exited(0));
+        assert_eq!(program.all_lines().len(), lines);
+        nothing_is_left(&program, &temporary);
+    }
+}
+
+#[test]
 fn the_demonstration_fails_when_a_program_does() {
     let (mut command, dir, temporary) = demo(Link::Shared);
     let server = dir.path().join("examples/server");

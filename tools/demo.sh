@@ -16,7 +16,7 @@ ended=''   # ... and those of them that have been waited for.
 
 clean_up() {
     status=$?
-    trap '' HUP INT TERM
+    trap '' HUP INT TERM PIPE
     # The latest process may be one that was started and not noted yet.
     watchdog=${watchdog:-${!:-}}
     for pid in $started ${!:-}; do
@@ -33,6 +33,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
+trap 'exit 141' PIPE # Some shells end at once where they print to nobody, without cleaning up.
 trap 'echo "demo: terminated" >&2; exit 143' TERM
 
 fail() {
@@ -46,7 +47,7 @@ mkfifo "$dir/worker.out" "$dir/server.out" "$dir/client.out"
 # Nothing here takes long. What does is stopped: a demonstration that hangs tells nothing.
 (
     trap 'kill ${!:-} 2>/dev/null; wait; exit' TERM
-    trap '' HUP INT
+    trap '' HUP INT PIPE
     left=20
     while [ -d "$dir" ] && [ "$left" -gt 0 ]; do
         sleep 1 &
