@@ -1,0 +1,1441 @@
+//! The example programs about identity: one shows who connects, one opens files for those it may.
+
+// The library builds with Rust 1.63; its tests may need a newer one.
+#![allow(clippy::incompatible_msrv)]
+
+mod common;
+
+use common::{Link, TempDir};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::mem;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{symlink, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// No test waits longer than this for anything.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The signals that end the servers, and the last line after each.
+const ENDINGS: [(i32, &str); 3] = [
+    (libc::SIGINT, "Interrupted; exiting."),
+    (libc::SIGTERM, "Terminated."),
+    (libc::SIGHUP, "Hanging up."),
+];
+
+/// A user without any privilege.
+const NOBODY: u32 = 65534;
+
+/// The exit status of `open` when the server did not open the file.
+const REFUSED: Option<i32> = Some(2);
+
+// ---- What the tests are written with -------------------------------------------------------
+
+/// Looks again and again until there is something to see.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn example(name: &str) -> PathBuf {
+    let file = common::source().join("c-examples").join(format!("{name}.c"));
+    common::compile(name, &[file], Link::Shared, &[])
+}
+
+fn user() -> u32 {
+    // SAFETY: no memory is involved.
+    unsafe { libc::geteuid() }
+}
+
+fn is_root() -> bool {
+    user() == 0
+}
+
+/// How a process ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Exited(i32),
+    Killed(i32),
+}
+
+/// The lines that a program has written so far, and whether there can be no more.
+type Lines = Arc<Mutex<(Vec<String>, bool)>>;
+
+fn collect(from: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let collected = lines.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            collected.lock().unwrap().0.push(line.expect("a line of text"));
+        }
+        collected.lock().unwrap().1 = true;
+    });
+    lines
+}
+
+/// A running program. It is killed when this is dropped, and reaped only then, so that its number
+/// is never another's.
+struct Program {
+    child: Child,
+    out: Lines,
+    err: Lines,
+}
+
+impl Program {
+    fn start(command: &mut Command) -> Program {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let out = collect(child.stdout.take().unwrap());
+        let err = collect(child.stderr.take().unwrap());
+        Program { child, out, err }
+    }
+
+    fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    fn signal(&self, number: i32) {
+        // SAFETY: no memory is involved; the process is not reaped, so the number is its own.
+        assert_eq!(unsafe { libc::kill(self.pid(), number) }, 0);
+    }
+
+    /// Stops it, so that what is done until it continues is done before it looks.
+    fn stop(&self) {
+        self.signal(libc::SIGSTOP);
+        self.is_in_state('T');
+    }
+
+    fn is_in_state(&self, state: char) {
+        until(&format!("state {state}"), || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+            stat.rsplit_once(") ").unwrap().1.starts_with(state).then_some(())
+        });
+    }
+
+    /// Waits for a line on standard output that begins so, and returns the rest of it.
+    fn says(&self, beginning: &str) -> String {
+        self.says_times(beginning, 1)
+    }
+
+    /// Waits for that many lines on standard output that begin so, and returns the rest of the last.
+    fn says_times(&self, beginning: &str, times: usize) -> String {
+        until(&format!("{times} × {beginning:?}"), || {
+            let (lines, ended) = &*self.out.lock().unwrap();
+            let line = lines.iter().filter_map(|line| line.strip_prefix(beginning)).nth(times - 1);
+            assert!(line.is_some() || !ended, "no line {beginning:?} in {lines:?}");
+            line.map(str::to_owned)
+        })
+    }
+
+    /// Waits for a first line on standard error.
+    fn complains(&self) -> String {
+        until("a complaint", || self.err.lock().unwrap().0.first().cloned())
+    }
+
+    fn ended(&self) -> Option<End> {
+        // SAFETY: the structure is a plain one, for which all zeros are a value.
+        let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: `info` is there to be written to.
+        let result = unsafe { libc::waitid(libc::P_PID, self.child.id(), &mut info, flags) };
+        assert_eq!(result, 0);
+        // SAFETY: waitid filled it in, if only with zeros.
+        match unsafe { (info.si_pid(), info.si_code, info.si_status()) } {
+            (0, ..) => None,
+            (_, libc::CLD_EXITED, status) => Some(End::Exited(status)),
+            (_, _, number) => Some(End::Killed(number)),
+        }
+    }
+
+    fn end(&self) -> End {
+        until("the end of a program", || self.ended())
+    }
+
+    /// All lines of standard output, of a program that has ended.
+    fn all_lines(&self) -> Vec<String> {
+        until("the end of the output", || {
+            let (lines, ended) = &*self.out.lock().unwrap();
+            ended.then(|| lines.clone())
+        })
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        until("the end of the errors", || {
+            let (lines, ended) = &*self.err.lock().unwrap();
+            ended.then(|| lines.clone())
+        })
+    }
+
+    /// Ends it with a signal, and checks that it takes that well.
+    fn end_with(&self, (number, farewell): (i32, &str)) {
+        let sent = Instant::now();
+        self.signal(number);
+        assert_eq!(self.end(), End::Exited(0), "signal {number}: {:?}", self.complaints());
+        assert!(sent.elapsed() < Duration::from_secs(1), "took {:?}", sent.elapsed());
+        assert_eq!(self.all_lines().last().map(String::as_str), Some(farewell));
+        assert!(self.complaints().is_empty(), "{:?}", self.complaints());
+    }
+
+    fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    fn lowest_free(&self) -> u64 {
+        let fds = format!("/proc/{}/fd", self.pid());
+        (0..).find(|number| !Path::new(&format!("{fds}/{number}")).is_symlink()).unwrap()
+    }
+
+    /// Limits the numbers of its descriptors.
+    fn set_limit(&self, limit: u64) {
+        let limit = libc::rlimit64 { rlim_cur: limit, rlim_max: 1024 };
+        let none = std::ptr::null_mut();
+        // SAFETY: the limit is there to be read, and the one before is not asked for.
+        let result = unsafe { libc::prlimit64(self.pid(), libc::RLIMIT_NOFILE, &limit, none) };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    }
+
+    /// Checks that it does not turn in circles while it waits for something.
+    fn rests(&self) {
+        let ticks = || -> u64 {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+        };
+        let before = ticks();
+        thread::sleep(Duration::from_millis(300));
+        assert!(ticks() - before <= 10, "it used {} of 30 ticks", ticks() - before);
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // SAFETY: no memory is involved, and the group is that of our child, not yet reaped.
+        unsafe { libc::kill(-self.pid(), libc::SIGKILL) };
+        let _ = self.child.wait();
+    }
+}
+
+/// A server, and the folder of its socket.
+struct Server {
+    program: Program,
+    dir: TempDir,
+}
+
+impl Server {
+    fn start(
+        change: impl FnOnce(&mut Command),
+        name: &str,
+        before: &[&str],
+        after: &[&str],
+    ) -> Server {
+        let dir = TempDir::new();
+        // Other users make sockets in it, and go through it.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let socket = dir.path().join("socket");
+        let mut command = Command::new(example(name));
+        change(command.args(before).arg(&socket).args(after));
+        let program = Program::start(&mut command);
+        assert_eq!(program.says("Listening on "), format!("{}.", socket.display()));
+        Server { program, dir }
+    }
+
+    fn whoami(change: impl FnOnce(&mut Command)) -> Server {
+        Server::start(change, "whoami", &["listen"], &[])
+    }
+
+    fn opend(users: &[u32]) -> Server {
+        let users: Vec<String> = users.iter().map(u32::to_string).collect();
+        let users: Vec<&str> = users.iter().map(String::as_str).collect();
+        Server::start(|_| (), "opend", &[], &users)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("socket")
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let file = self.dir.path().join(name);
+        fs::write(&file, content).unwrap();
+        file
+    }
+
+    fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.socket()).expect("a connection");
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        stream
+    }
+
+    /// `whoami connect`
+    fn visitor(&self, change: impl FnOnce(&mut Command)) -> Program {
+        let mut command = Command::new(example("whoami"));
+        change(command.arg("connect").arg(self.socket()));
+        Program::start(&mut command)
+    }
+
+    /// `open`
+    fn open(&self, path: impl AsRef<Path>, flags: &str) -> Command {
+        let mut command = Command::new(example("open"));
+        command.arg(self.socket()).arg(path.as_ref()).arg(flags);
+        command
+    }
+
+    /// What whoami says about a connection, after it has closed that, without a security label:
+    /// the lines from the one that begins so to the next about a message.
+    fn said_about(&self, beginning: &str) -> Vec<String> {
+        until("the end of what it says", || {
+            let (lines, _) = &*self.program.out.lock().unwrap();
+            let lines: Vec<String> = lines
+                .iter()
+                .skip_while(|line| !line.starts_with(beginning))
+                .filter(|line| !line.starts_with("  security label "))
+                .take(4)
+                .cloned()
+                .collect();
+            (lines.len() == 4).then_some(lines)
+        })
+    }
+}
+
+/// Runs a command as another user.
+fn become_user(command: &mut Command, id: u32, groups: &'static [u32]) {
+    let change = move || {
+        // SAFETY: the groups are there for all the time, and no other memory is involved.
+        let result = unsafe {
+            libc::setgroups(groups.len() as _, groups.as_ptr())
+                | libc::setgid(id)
+                | libc::setuid(id)
+        };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    };
+    // SAFETY: the closure makes system calls alone.
+    unsafe { command.pre_exec(change) };
+}
+
+/// Runs a command as on a kernel without SO_PEERPIDFD and SO_PASSRIGHTS.
+fn have_older_kernel(command: &mut Command) {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
+    // Where seccomp(2) shows the number of the call, and the lower half of its third argument.
+    let option = 16 + 2 * 8 + if cfg!(target_endian = "big") { 4 } else { 0 };
+    let mut filter = [
+        step(LOAD, 0, 0, 0),
+        step(EQUAL, libc::SYS_getsockopt as u32, 1, 0),
+        step(EQUAL, libc::SYS_setsockopt as u32, 0, 3),
+        step(LOAD, option, 0, 0),
+        step(EQUAL, 77, 2, 0),
+        step(EQUAL, 83, 1, 0),
+        step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),
+        step(RETURN, libc::SECCOMP_RET_ERRNO | libc::ENOPROTOOPT as u32, 0, 0),
+    ];
+    let change = move || {
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: the program points to the filter, which lives longer.
+        let result = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+                | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program)
+        };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    };
+    // SAFETY: the closure makes system calls alone.
+    unsafe { command.pre_exec(change) };
+}
+
+/// Whether have_older_kernel() can do its work: a 32-bit program makes other system calls.
+const OLDER_KERNELS: bool = cfg!(target_pointer_width = "64");
+
+/// Room for a control message of one descriptor.
+#[repr(C)]
+struct Control {
+    header: libc::cmsghdr,
+    fds: [RawFd; 2],
+}
+
+/// A message as a program without the library sends and receives it.
+fn with_message<T>(data: &mut [u8], run: impl FnOnce(&mut libc::msghdr) -> T) -> T {
+    // SAFETY: these are plain structures, for which all zeros are a value; they live as long as
+    // the message that refers to them.
+    unsafe {
+        let mut control: Control = mem::zeroed();
+        control.header.cmsg_level = libc::SOL_SOCKET;
+        control.header.cmsg_type = libc::SCM_RIGHTS;
+        control.header.cmsg_len = libc::CMSG_LEN(4) as _;
+        let mut part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+        let mut message: libc::msghdr = mem::zeroed();
+        message.msg_iov = &mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = (&raw mut control).cast();
+        message.msg_controllen = libc::CMSG_LEN(4) as _;
+        run(&mut message)
+    }
+}
+
+/// Sends data with a descriptor, if the kernel lets it.
+fn send_with_descriptor(stream: &UnixStream, data: &[u8], fd: RawFd) -> std::io::Result<()> {
+    let sent = with_message(&mut data.to_vec(), |message| {
+        // SAFETY: the message is whole, and its control buffer has room for the descriptor.
+        unsafe {
+            (&raw mut (*message.msg_control.cast::<Control>()).fds[0]).write(fd);
+            libc::sendmsg(stream.as_raw_fd(), message, libc::MSG_NOSIGNAL)
+        }
+    });
+    if sent < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    assert_eq!(sent, data.len() as isize);
+    Ok(())
+}
+
+/// Whether this kernel has SO_PASSRIGHTS.
+fn can_refuse_descriptors() -> bool {
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let off = 0i32;
+    // SAFETY: the option is a number, which is there to be read.
+    unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, 83, (&raw const off).cast(), 4) == 0
+    }
+}
+
+/// What opend answers.
+#[derive(Debug)]
+struct Answer {
+    status: i32,
+    text: String,
+    file: Option<OwnedFd>,
+}
+
+fn read_answer(stream: &UnixStream) -> Answer {
+    let mut data = vec![0xAA; 200];
+    let (len, file) = with_message(&mut data, |message| {
+        // SAFETY: the message is whole; if the kernel left a control message in it, that is the
+        // one it has room for, whose descriptor is ours.
+        unsafe {
+            let len = libc::recvmsg(stream.as_raw_fd(), message, libc::MSG_CMSG_CLOEXEC);
+            assert!(len >= 0, "{}", std::io::Error::last_os_error());
+            assert_eq!(message.msg_flags & libc::MSG_CTRUNC, 0);
+            let control = &*message.msg_control.cast::<Control>();
+            let file = (message.msg_controllen > 0).then(|| OwnedFd::from_raw_fd(control.fds[0]));
+            (len as usize, file)
+        }
+    });
+    assert_eq!(len, 128, "an answer has one size");
+    let status = i32::from_ne_bytes(data[..4].try_into().unwrap());
+    let text = data[4..len].split(|byte| *byte == 0).next().unwrap();
+    assert!(
+        text.len() < 124 && (status == 0) == text.is_empty() && (status == 0) == file.is_some()
+    );
+    Answer { status, text: String::from_utf8(text.to_vec()).unwrap(), file }
+}
+
+/// Sends a request, whole or not, and reads the answer.
+fn ask(server: &Server, request: impl AsRef<[u8]>) -> Answer {
+    let mut stream = server.connect();
+    // The answer can come before the request is sent.
+    let _ = stream.write_all(request.as_ref());
+    let answer = read_answer(&stream);
+    until_closed(stream);
+    answer
+}
+
+/// Waits for the other side to close, which it can do before it has read all.
+fn until_closed(mut stream: UnixStream) {
+    match stream.read(&mut [0]) {
+        Ok(len) => assert_eq!(len, 0),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+}
+
+fn request(path: &Path, flags: &str) -> String {
+    format!("open {} {flags}\0", path.display())
+}
+
+fn succeeded(command: &mut Command, input: &str) -> String {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", common::said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs `open`, which is to say one line of text why not.
+fn refused(command: &mut Command) -> String {
+    let output = common::run(command);
+    assert_eq!(output.status.code(), REFUSED, "{}", common::said(&output));
+    assert!(output.stdout.is_empty());
+    let text = String::from_utf8(output.stderr).unwrap();
+    let text = text.strip_prefix("open: ").and_then(|text| text.strip_suffix('\n'));
+    text.expect("one line of text").to_owned()
+}
+
+// ---- whoami --------------------------------------------------------------------------------
+
+/// What /proc says of a process, as whoami is to say it.
+fn identity(process: &Program) -> Vec<String> {
+    let pid = process.pid();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |name: &str| -> Vec<&str> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        line.split_whitespace().collect()
+    };
+    let (users, groups, more) = (field("Uid:"), field("Gid:"), field("Groups:"));
+    let more = if more.is_empty() { "none".to_owned() } else { more.join(" ") };
+    let executable = match fs::read_link(format!("/proc/{pid}/exe")) {
+        Ok(path) => path.display().to_string(),
+        // Even root may not look everywhere.
+        Err(error) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+            "not known: Permission denied".to_owned()
+        }
+    };
+    vec![
+        format!("Connection from process {pid}, user {}, group {}", users[1], groups[1]),
+        format!("  groups {more}"),
+        format!("  executable {executable}"),
+        format!("  message from process {pid}, user {}, group {}", users[0], groups[0]),
+    ]
+}
+
+/// Runs a visitor while whoami does not look, and returns what /proc says of it.
+fn visit(server: &Server, change: impl FnOnce(&mut Command)) -> (Program, Vec<String>) {
+    server.program.stop();
+    let visitor = server.visitor(change);
+    // It waits for whoami, connected.
+    until("a sleeping visitor", || {
+        let wait = fs::read_to_string(format!("/proc/{}/syscall", visitor.pid()));
+        let wait = wait.unwrap_or_default();
+        wait.starts_with(&format!("{} ", libc::SYS_read)).then_some(())
+    });
+    let expected = identity(&visitor);
+    (visitor, expected)
+}
+
+#[test]
+fn whoami_says_who_connected() {
+    const MANY: [u32; 200] = {
+        let mut groups = [0; 200];
+        let mut i = 0;
+        while i < 200 {
+            groups[i] = 4_000_000_000 + i as u32;
+            i += 1;
+        }
+        groups
+    };
+    static GROUPS: [&[u32]; 4] = [&[], &[65534], &[4, 24, 27, 1000], &MANY];
+    let server = Server::whoami(|_| ());
+    let check = |change: &dyn Fn(&mut Command)| {
+        let (visitor, expected) = visit(&server, change);
+        server.program.signal(libc::SIGCONT);
+        assert_eq!(visitor.end(), End::Exited(0), "{:?}", visitor.complaints());
+        assert!(visitor.all_lines().is_empty() && visitor.complaints().is_empty());
+        assert_eq!(server.said_about(&expected[0]), expected);
+        assert!(expected[2].ends_with("/whoami-shared"), "{expected:?}");
+    };
+    check(&|_| ());
+    if is_root() {
+        for groups in GROUPS {
+            check(&|command| become_user(command, NOBODY, groups));
+        }
+    }
+    server.program.end_with(ENDINGS[1]);
+    assert!(!server.socket().exists());
+}
+
+#[test]
+fn whoami_tells_effective_ids_from_real_ones() {
+    if !is_root() {
+        return common::missing("root");
+    }
+    let server = Server::whoami(|_| ());
+    let change = || {
+        // SAFETY: no memory is involved.
+        let result = unsafe { libc::setresgid(NOBODY, 0, 0) | libc::setresuid(NOBODY, 0, 0) };
+        assert_eq!(result, 0);
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls alone.
+    let (visitor, expected) = visit(&server, |command| unsafe {
+        command.pre_exec(change);
+    });
+    server.program.signal(libc::SIGCONT);
+    assert_eq!(visitor.end(), End::Exited(0));
+    assert!(expected[0].ends_with("user 0, group 0"));
+    assert!(expected[3].ends_with("user 65534, group 65534"));
+    assert_eq!(server.said_about(&expected[0]), expected);
+}
+
+#[test]
+fn whoami_tells_the_sender_from_who_connected() {
+    let server = Server::whoami(|_| ());
+    let stream = server.connect();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "echo hello; read closed"])
+        .stdin(stream.try_clone().map(OwnedFd::from).unwrap());
+    command.stdout(OwnedFd::from(stream));
+    if is_root() {
+        become_user(&mut command, NOBODY, &[]);
+    }
+    let mut sender = command.spawn().unwrap();
+    let id = if is_root() { NOBODY } else { user() };
+    let said = server.said_about(&format!(
+        "Connection from process {}, user {},",
+        std::process::id(),
+        user()
+    ));
+    let sent = format!("  message from process {}, user {id}, ", sender.id());
+    assert!(said[3].starts_with(&sent), "{said:?}");
+    sender.wait().unwrap();
+}
+
+#[test]
+fn whoami_believes_nothing_of_a_process_that_has_exited() {
+    let server = Server::whoami(|_| ());
+    for reaped in [false, true] {
+        let (visitor, mut expected) = visit(&server, |_| ());
+        visitor.signal(libc::SIGKILL);
+        assert_eq!(visitor.end(), End::Killed(libc::SIGKILL));
+        let kept = (!reaped).then_some(visitor);
+        server.program.signal(libc::SIGCONT);
+        expected[2] = "  executable not known: the process has exited".to_owned();
+        assert_eq!(server.said_about(&expected[0]), expected);
+        drop(kept);
+    }
+}
+
+/// A process with a number that was another's.
+struct Impostor(i32);
+
+impl Impostor {
+    /// Returns none where the kernel does not let us choose the number.
+    fn with_number(pid: i32) -> Option<Impostor> {
+        // SAFETY: the structure is a plain one, for which all zeros are a value; as with fork(2),
+        // the child has memory of its own, and makes system calls alone.
+        unsafe {
+            let mut arguments: libc::clone_args = mem::zeroed();
+            arguments.exit_signal = libc::SIGCHLD as u64;
+            arguments.set_tid = (&raw const pid) as u64;
+            arguments.set_tid_size = 1;
+            let size = mem::size_of_val(&arguments);
+            match libc::syscall(libc::SYS_clone3, &arguments, size) {
+                0 => loop {
+                    libc::pause();
+                },
+                -1 => None,
+                child => {
+                    assert_eq!(child, pid.into());
+                    Some(Impostor(pid))
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Impostor {
+    fn drop(&mut self) {
+        // SAFETY: no memory is involved, and the child is not reaped yet.
+        unsafe {
+            libc::kill(self.0, libc::SIGKILL);
+            libc::waitpid(self.0, std::ptr::null_mut(), 0);
+        }
+    }
+}
+
+#[test]
+fn whoami_is_not_deceived_when_a_number_is_used_again() {
+    let server = Server::whoami(|_| ());
+    let (visitor, mut expected) = visit(&server, |_| ());
+    let pid = visitor.pid();
+    drop(visitor);
+    let Some(_impostor) = Impostor::with_number(pid) else {
+        return common::missing("the right to choose the number of a process");
+    };
+    assert!(fs::read_link(format!("/proc/{pid}/exe")).is_ok(), "there is something to be believed");
+    server.program.signal(libc::SIGCONT);
+    expected[2] = "  executable not known: the process has exited".to_owned();
+    assert_eq!(server.said_about(&expected[0]), expected);
+}
+
+#[test]
+fn whoami_says_what_it_may_not_know() {
+    if is_root() {
+        let server = Server::whoami(|command| become_user(command, NOBODY, &[]));
+        let (_visitor, mut expected) = visit(&server, |_| ());
+        server.program.signal(libc::SIGCONT);
+        expected[2] = "  executable not known: Permission denied".to_owned();
+        assert_eq!(server.said_about(&expected[0]), expected);
+    }
+    if OLDER_KERNELS {
+        let server = Server::whoami(have_older_kernel);
+        let (_visitor, mut expected) = visit(&server, |_| ());
+        server.program.signal(libc::SIGCONT);
+        expected[2] = "  executable not known: this kernel gives no pidfd of a peer".to_owned();
+        assert_eq!(server.said_about(&expected[0]), expected);
+    }
+}
+
+#[test]
+fn whoami_prints_a_strange_name_on_one_line() {
+    let server = Server::whoami(|_| ());
+    let strange = server.dir.path().join("a\nb\\\u{1b}[31mä");
+    fs::copy(example("whoami"), &strange).unwrap();
+    let mut command = Command::new(&strange);
+    let visitor = Program::start(command.arg("connect").arg(server.socket()));
+    assert_eq!(visitor.end(), End::Exited(0), "{:?}", visitor.complaints());
+    let line = server.program.says("  executable ");
+    // It may be gone before whoami looks.
+    if !line.starts_with("not known") {
+        assert!(line.ends_with("/a\\012b\\134\\033[31m\\303\\244"), "{line}");
+    }
+}
+
+#[test]
+fn whoami_goes_on_after_clients_of_every_kind() {
+    let server = Server::whoami(|_| ());
+    let program = &server.program;
+    let start = Instant::now();
+    let silent = server.connect();
+    let visitor = server.visitor(|_| ());
+    program.rests();
+    until_closed(silent);
+    program.says("  no message: none came in time");
+    assert_eq!(visitor.end(), End::Exited(0));
+    assert!(start.elapsed() < Duration::from_secs(4), "took {:?}", start.elapsed());
+    let before = program.descriptors();
+
+    drop(server.connect());
+    program.says("  no message: the connection was closed");
+    let mut garbage = server.connect();
+    let _ = garbage.write_all(&[0xFF; 1 << 20]);
+    program.says_times("  message from process ", 2);
+    let mut plain = server.connect();
+    match send_with_descriptor(&plain, b"with", 0) {
+        Ok(()) => {
+            assert!(!can_refuse_descriptors());
+            program.says("  message with descriptors, which are not wanted here");
+        }
+        Err(error) => {
+            assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+            plain.write_all(b"without").unwrap();
+            program.says_times("  message from process ", 3);
+        }
+    }
+    for _ in 0..100 {
+        drop(server.connect());
+    }
+    program.says_times("  no message: the connection was closed", 101);
+    until("no more descriptors", || (program.descriptors() == before).then_some(()));
+    program.end_with(ENDINGS[0]);
+}
+
+#[test]
+fn whoami_closes_descriptors_where_it_cannot_refuse_them() {
+    if !OLDER_KERNELS {
+        return;
+    }
+    let server = Server::whoami(have_older_kernel);
+    let before = server.program.descriptors();
+    let stream = server.connect();
+    send_with_descriptor(&stream, b"with", 0).unwrap();
+    server.program.says("  message with descriptors, which are not wanted here");
+    until_closed(stream);
+    assert_eq!(server.program.descriptors(), before);
+}
+
+// ---- opend: what it opens -------------------------------------------------------------------
+
+#[test]
+fn open_prints_and_writes_files() {
+    let server = Server::opend(&[user()]);
+    let text: String = (0..20_000).map(|i| format!("{i:09}\n")).collect();
+    let file = server.file("a file \n with a strange name ", &text);
+    assert!(succeeded(&mut server.open(&file, "r"), "") == text);
+    assert_eq!(succeeded(&mut server.open(&file, "w"), "First"), "");
+    assert_eq!(succeeded(&mut server.open(&file, "a"), "Last"), "");
+    let text = format!("First{}Last", &text[5..]);
+    assert!(fs::read_to_string(&file).unwrap() == text);
+    assert!(succeeded(&mut server.open(&file, "rw"), "More") == text);
+    assert!(fs::read_to_string(&file).unwrap() == format!("{text}More"));
+    // More than the buffer of a pipe.
+    assert_eq!(succeeded(&mut server.open(&file, "w"), &"x".repeat(1 << 20)), "");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "x".repeat(1 << 20));
+
+    server.program.says_times("User ", 5);
+    let (lines, _) = &*server.program.out.lock().unwrap();
+    assert_eq!(lines.len(), 6, "one line for each: {lines:?}");
+    assert!(lines[1].ends_with("/a file \\012 with a strange name  r"), "{lines:?}");
+    assert!(lines[1].contains(": Opened: open /"), "{lines:?}");
+}
+
+#[test]
+fn only_the_users_of_the_rule_get_descriptors() {
+    let server = Server::opend(&[7, user() + 1]);
+    let file = server.file("file", "content");
+    let expected = format!("{}: This user may not have files opened", file.display());
+    assert_eq!(refused(&mut server.open(&file, "r")), expected);
+    // It is refused for who it is, whatever it says, or if it says nothing.
+    let answer = ask(&server, "");
+    let before = server.program.descriptors();
+    ask(&server, "");
+    assert_eq!(answer.status, libc::EPERM);
+    assert_eq!(answer.text, "This user may not have files opened");
+    assert_eq!(server.program.descriptors(), before);
+
+    if is_root() {
+        let rule = [[0].as_slice(), &[0, 1000, NOBODY]];
+        for (users, is_allowed) in rule.into_iter().zip([false, true]) {
+            let server = Server::opend(users);
+            let file = server.file("file", "content");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            let mut command = server.open(&file, "r");
+            become_user(&mut command, NOBODY, &[0]);
+            if is_allowed {
+                assert_eq!(succeeded(&mut command, ""), "content");
+            } else {
+                refused(&mut command);
+            }
+            assert_eq!(succeeded(&mut server.open(&file, "r"), ""), "content");
+        }
+    }
+}
+
+#[test]
+fn a_connection_belongs_to_who_made_it() {
+    if !is_root() {
+        return common::missing("root");
+    }
+    // Made by root, used by nobody, who has been given it.
+    let server = Server::opend(&[0]);
+    let file = server.file("file", "content");
+    let stream = server.connect();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("printf 'open {} r\\0'", file.display())]);
+    command.stdout(OwnedFd::from(stream.try_clone().unwrap()));
+    become_user(&mut command, NOBODY, &[]);
+    assert!(command.status().unwrap().success());
+    assert_eq!(read_answer(&stream).status, 0);
+}
+
+#[test]
+fn a_descriptor_has_the_rights_asked_for_and_no_others() {
+    let server = Server::opend(&[user()]);
+    let file = server.file("file", "content");
+    let link = server.dir.path().join("link");
+    symlink(&file, &link).unwrap();
+    for (flags, expected) in [
+        ("r", libc::O_RDONLY),
+        ("w", libc::O_WRONLY),
+        ("rw", libc::O_RDWR),
+        ("a", libc::O_WRONLY | libc::O_APPEND),
+    ] {
+        for path in [&file, &link] {
+            let descriptor = ask(&server, request(path, flags)).file.expect(flags);
+            // SAFETY: no memory is involved.
+            let seen = unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_GETFL) };
+            // The kernel sets this one where a file can be large.
+            assert_eq!(seen & !libc::O_LARGEFILE & !0o100000, expected, "{flags}: {seen:o}");
+            let mut opened = File::from(descriptor);
+            let can_read = opened.read(&mut [0; 10]).is_ok();
+            let can_write = opened.write(b"").is_ok();
+            assert_eq!(can_read, flags.contains('r'), "{flags}");
+            assert_eq!(can_write, flags != "r", "{flags}");
+        }
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "content", "nothing is truncated");
+}
+
+#[test]
+fn what_cannot_be_opened_is_said_and_nothing_is_made() {
+    let server = Server::opend(&[user()]);
+    let dir = server.dir.path();
+    let missing = dir.join("missing");
+    for flags in ["r", "w", "rw", "a"] {
+        let text = refused(&mut server.open(&missing, flags));
+        assert_eq!(text, format!("{}: No such file or directory", missing.display()));
+        assert!(!missing.exists());
+        assert_eq!(ask(&server, request(&missing, flags)).status, libc::ENOENT);
+    }
+    symlink("endless", dir.join("endless")).unwrap();
+    let file = server.file("file", "content");
+    let long = "x".repeat(4090 - dir.as_os_str().len());
+    for (path, flags, status) in [
+        (dir, "r", libc::EISDIR),
+        (dir, "w", libc::EISDIR),
+        (&dir.join("endless"), "r", libc::ELOOP),
+        (&file.join("inside"), "r", libc::ENOTDIR),
+        (&dir.join(&long), "r", libc::ENAMETOOLONG),
+        (&server.socket(), "rw", libc::EOPNOTSUPP),
+        (Path::new("/dev/null"), "rw", libc::EOPNOTSUPP),
+        (Path::new(""), "r", libc::EINVAL),
+        (Path::new("relative"), "r", libc::EINVAL),
+        (&file, "", libc::EINVAL),
+        (&file, "x", libc::EINVAL),
+        (&file, "rwa", libc::EINVAL),
+        (&file, "R", libc::EINVAL),
+    ] {
+        assert_eq!(ask(&server, request(path, flags)).status, status, "{path:?} {flags}");
+        refused(&mut server.open(path, flags));
+    }
+    let output = common::run(&mut server.open("/".repeat(5000), "r"));
+    assert_eq!(output.status.code(), Some(1), "too long for a request");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "content");
+}
+
+#[test]
+fn nothing_that_is_opened_holds_the_server_up() {
+    const F_SETSIG: i32 = 10;
+    let server = Server::opend(&[user()]);
+    let pipe = server.dir.path().join("pipe");
+    common::run_ok(Command::new("mkfifo").arg(&pipe));
+    // The holder of a lease is told with SIGIO when somebody wants the file, and has 45 seconds.
+    let leased = server.file("leased", "content");
+    let holder = OpenOptions::new().read(true).write(true).open(&leased).unwrap();
+    // SAFETY: no memory is involved.
+    let result = unsafe {
+        // Instead of SIGIO one that is ignored.
+        libc::fcntl(holder.as_raw_fd(), F_SETSIG, libc::SIGURG)
+            | libc::fcntl(holder.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK)
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    let start = Instant::now();
+    for flags in ["r", "w", "rw", "a"] {
+        assert_eq!(ask(&server, request(&pipe, flags)).status, libc::EOPNOTSUPP);
+        assert_eq!(ask(&server, request(&leased, flags)).status, libc::EAGAIN);
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "took {:?}", start.elapsed());
+    drop(holder);
+    assert_eq!(ask(&server, request(&leased, "r")).status, 0);
+}
+
+// ---- opend: clients of every kind -----------------------------------------------------------
+
+#[test]
+fn bad_requests_get_an_error_and_a_closed_connection() {
+    let server = Server::opend(&[user()]);
+    let file = server.file("file", "content");
+    let good = request(&file, "r");
+    let check = |request: &[u8], status: i32| {
+        let start = Instant::now();
+        let answer = ask(&server, request);
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(start.elapsed() < Duration::from_secs(1), "took {:?}", start.elapsed());
+    };
+    // The longest path that is one, in the longest request.
+    let longest =
+        format!("open {}{} rw\0", "/".repeat(4095 - file.as_os_str().len()), file.display());
+    assert_eq!(longest.len(), 4104);
+    check(longest.as_bytes(), 0);
+    check(&[b'x'; 4104], libc::EMSGSIZE);
+    check(&[b'x'; 1 << 20], libc::EMSGSIZE);
+    for malformed in [
+        "\0",
+        " \0",
+        "open\0",
+        "open \0",
+        "open  \0",
+        "open r\0",
+        "Open /etc/passwd r\0",
+        "close /etc/passwd r\0",
+        "open /etc/passwd\0",
+        "open /etc/passwd \0",
+        "open /etc/passwd\tr\0",
+    ] {
+        let answer = ask(&server, malformed);
+        assert!([libc::EBADMSG, libc::EINVAL].contains(&answer.status), "{malformed:?} {answer:?}");
+    }
+    check(format!("{good}{good}").as_bytes(), libc::EBADMSG);
+    check(format!("{good} ").as_bytes(), libc::EBADMSG);
+    check(format!("{good}\0").as_bytes(), libc::EBADMSG);
+    check(good.as_bytes(), 0);
+}
+
+#[test]
+fn a_request_can_come_in_pieces_and_must_come_to_an_end() {
+    let server = Server::opend(&[user()]);
+    let good = request(&server.file("file", "content"), "r");
+    let mut slow = server.connect();
+    for byte in good.as_bytes() {
+        slow.write_all(&[*byte]).unwrap();
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(read_answer(&slow).status, 0);
+
+    for half in ["open /", &good[..good.len() - 1], &"x".repeat(4103)] {
+        let mut stream = server.connect();
+        stream.write_all(half.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_answer(&stream).status, libc::EBADMSG);
+        until_closed(stream);
+        // Nobody is there to be answered.
+        server.connect().write_all(half.as_bytes()).unwrap();
+    }
+    drop(server.connect());
+    server.connect().write_all(good.as_bytes()).unwrap();
+    assert_eq!(ask(&server, &good).status, 0);
+    server.program.end_with(ENDINGS[0]);
+}
+
+#[test]
+fn descriptors_with_a_request_are_refused_or_closed() {
+    let here: (fn(&mut Command), bool) = (|_| (), can_refuse_descriptors());
+    let older: (fn(&mut Command), bool) = (have_older_kernel, false);
+    for (kernel, refuses) in if OLDER_KERNELS { vec![here, older] } else { vec![here] } {
+        let user = user().to_string();
+        let server = Server::start(kernel, "opend", &[], &[&user]);
+        let good = request(&server.file("file", "content"), "r");
+        let before = server.program.descriptors();
+        for _ in 0..100 {
+            let stream = server.connect();
+            let sent = send_with_descriptor(&stream, good.as_bytes(), 0);
+            if refuses {
+                assert_eq!(sent.unwrap_err().raw_os_error(), Some(libc::EPERM));
+            } else {
+                sent.unwrap();
+                assert_eq!(read_answer(&stream).status, libc::EBADMSG);
+            }
+        }
+        assert_eq!(ask(&server, &good).status, 0);
+        until("no more descriptors", || (server.program.descriptors() == before).then_some(()));
+    }
+}
+
+#[test]
+fn a_hundred_clients_at_once_get_what_they_asked_for() {
+    let server = Server::opend(&[user()]);
+    let files: Vec<PathBuf> =
+        (0..100).map(|i| server.file(&format!("file{i}"), &format!("content of {i}"))).collect();
+    let together = Barrier::new(100);
+    thread::scope(|scope| {
+        for (i, file) in files.iter().enumerate() {
+            let (server, together) = (&server, &together);
+            scope.spawn(move || {
+                together.wait();
+                assert_eq!(succeeded(&mut server.open(file, "r"), ""), format!("content of {i}"));
+            });
+        }
+    });
+}
+
+#[test]
+fn clients_that_do_nothing_hold_nobody_up() {
+    let server = Server::opend(&[user()]);
+    let good = request(&server.file("file", "content"), "r");
+    let start = Instant::now();
+    let silent: Vec<UnixStream> = (0..100)
+        .map(|i| {
+            let mut stream = server.connect();
+            stream.write_all(&good.as_bytes()[..i % 10]).unwrap();
+            stream
+        })
+        .collect();
+    // These do not read their answers.
+    let unread: Vec<UnixStream> = (0..100)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(good.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    // This one never comes to an end.
+    let mut slow = server.connect();
+    let mut ended = false;
+    while !ended {
+        let asked = Instant::now();
+        assert_eq!(ask(&server, &good).status, 0);
+        assert!(asked.elapsed() < Duration::from_secs(1), "took {:?}", asked.elapsed());
+        ended = slow.write_all(b"x").is_err();
+        assert!(start.elapsed() < Duration::from_secs(7));
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(start.elapsed() > Duration::from_millis(4900));
+    for stream in silent.iter().chain([&slow]) {
+        assert_eq!(read_answer(stream).status, libc::ETIMEDOUT);
+    }
+    // What was sent is there also after the server has closed.
+    for stream in &unread {
+        assert_eq!(read_answer(stream).status, 0);
+    }
+    server.program.rests();
+}
+
+#[test]
+fn there_is_a_limit_of_clients() {
+    let server = Server::opend(&[user()]);
+    let good = request(&server.file("file", "content"), "r");
+    let silent: Vec<UnixStream> = (0..300).map(|_| server.connect()).collect();
+    let waiting = thread::scope(|scope| {
+        let waiting = scope.spawn(|| ask(&server, &good));
+        until("all places taken", || (server.program.descriptors() >= 256).then_some(()));
+        server.program.rests();
+        assert!(server.program.descriptors() < 270, "{}", server.program.descriptors());
+        waiting.join().unwrap()
+    });
+    assert_eq!(waiting.status, 0);
+    drop(silent);
+    server.program.end_with(ENDINGS[2]);
+}
+
+#[test]
+fn a_thousand_requests_leave_no_descriptor() {
+    let server = Server::opend(&[user()]);
+    let file = server.file("file", "content");
+    let before = server.program.descriptors();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for i in 0..250 {
+                    let (flags, status) =
+                        [("r", 0), ("a", 0), ("w", 0), ("x", libc::EINVAL)][i % 4];
+                    assert_eq!(ask(&server, request(&file, flags)).status, status);
+                }
+            });
+        }
+    });
+    until("no more descriptors", || (server.program.descriptors() == before).then_some(()));
+    server.program.end_with(ENDINGS[1]);
+    assert_eq!(server.program.all_lines().len(), 1002);
+}
+
+#[test]
+fn a_full_table_of_descriptors_passes() {
+    let server = Server::opend(&[user()]);
+    let program = &server.program;
+    let good = request(&server.file("file", "content"), "r");
+    let lowest = program.lowest_free();
+    // Room for the client and no file; then for no client.
+    program.set_limit(lowest + 1);
+    assert_eq!(ask(&server, &good).status, libc::EMFILE);
+    program.set_limit(lowest);
+    let mut stream = server.connect();
+    stream.write_all(good.as_bytes()).unwrap();
+    assert_eq!(program.complains(), "opend: accept: Too many open files");
+    program.rests();
+    program.set_limit(1024);
+    assert_eq!(read_answer(&stream).status, 0);
+    assert_eq!(program.err.lock().unwrap().0.len(), 1);
+
+    let server = Server::whoami(|_| ());
+    let program = &server.program;
+    let lowest = program.lowest_free();
+    // Room for the visitor and no pidfd; then for no visitor.
+    program.set_limit(lowest + 1);
+    assert_eq!(server.visitor(|_| ()).end(), End::Exited(0));
+    assert_eq!(program.says("  executable "), "not known: Too many open files");
+    program.set_limit(lowest);
+    let visitor = server.visitor(|_| ());
+    assert_eq!(program.complains(), "whoami: accept: Too many open files");
+    program.rests();
+    program.set_limit(1024);
+    assert_eq!(visitor.end(), End::Exited(0));
+    assert_eq!(program.err.lock().unwrap().0.len(), 1);
+}
+
+#[test]
+fn descriptors_that_nobody_receives_come_to_an_end() {
+    if !is_root() {
+        return common::missing("root");
+    }
+    // The kernel counts what is on its way for each user. This one is nobody else's.
+    let change = |command: &mut Command| {
+        let limit = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
+        // SAFETY: the closure makes a system call alone; the limits are there to be read.
+        unsafe {
+            command.pre_exec(move || {
+                assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limit), 0);
+                Ok(())
+            })
+        };
+        become_user(command, 100_000 + std::process::id(), &[]);
+    };
+    let server = Server::start(change, "opend", &[], &["0"]);
+    let good = request(&server.file("file", "content"), "r");
+    let unread: Vec<UnixStream> = (0..70)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(good.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(ask(&server, &good).status, libc::ETOOMANYREFS);
+    for (i, stream) in unread.iter().enumerate() {
+        let expected = if i <= 64 { 0 } else { libc::ETOOMANYREFS };
+        assert_eq!(read_answer(stream).status, expected, "{i}");
+    }
+    assert_eq!(ask(&server, &good).status, 0);
+}
+
+// ---- Signals, usage and errors ----------------------------------------------------------------
+
+#[test]
+fn each_signal_ends_each_server_at_once() {
+    for ending in ENDINGS {
+        let servers = [Server::whoami(|_| ()), Server::opend(&[user()])];
+        for server in &servers {
+            server.program.end_with(ending);
+            assert!(!server.socket().exists());
+        }
+        // While they wait for somebody.
+        let servers = [Server::whoami(|_| ()), Server::opend(&[user()])];
+        for server in &servers {
+            let before = server.program.descriptors();
+            let silent = server.connect();
+            until("a client", || (server.program.descriptors() > before).then_some(()));
+            server.program.end_with(ending);
+            assert!(!server.socket().exists());
+            until_closed(silent);
+        }
+    }
+}
+
+#[test]
+fn a_signal_ends_opend_under_load() {
+    for ending in ENDINGS {
+        let server = Server::opend(&[user()]);
+        let good = request(&server.file("file", "content"), "r");
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                // Some always wait to be accepted.
+                scope.spawn(|| loop {
+                    let streams: Vec<_> =
+                        (0..50).map_while(|_| UnixStream::connect(server.socket()).ok()).collect();
+                    for mut stream in &streams {
+                        let _ = stream.write_all(good.as_bytes());
+                    }
+                    if streams.is_empty() {
+                        break;
+                    }
+                });
+            }
+            server.program.says_times("User ", 500);
+            server.program.end_with(ending);
+            assert!(!server.socket().exists());
+        });
+    }
+}
+
+#[test]
+fn servers_remove_their_own_file_only() {
+    for server in [Server::whoami(|_| ()), Server::opend(&[user()])] {
+        fs::rename(server.socket(), server.dir.path().join("moved")).unwrap();
+        fs::write(server.socket(), "another").unwrap();
+        server.program.end_with(ENDINGS[1]);
+        assert_eq!(fs::read_to_string(server.socket()).unwrap(), "another");
+    }
+}
+
+#[test]
+fn closed_standard_descriptors_do_no_harm() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let file = dir.path().join("file");
+    fs::write(&file, "content").unwrap();
+    let start = |name: &str, arguments: &[&Path]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" <&- >&- 2>&-", "sh"]);
+        Program::start(command.arg(example(name)).args(arguments))
+    };
+    let user = user().to_string();
+    let server = start("opend", &[&socket, Path::new(&user)]);
+    let connected = || UnixStream::connect(&socket).ok();
+    let stream = until("opend listens", connected);
+    drop(stream);
+    assert_eq!(start("open", &[&socket, &file, Path::new("w")]).end(), End::Exited(0));
+    // Nobody hears why not; least of all the file.
+    assert_eq!(start("open", &[&socket, &file, Path::new("x")]).end(), End::Exited(2));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "content");
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.end(), End::Exited(0));
+
+    let server = start("whoami", &[Path::new("listen"), &socket]);
+    drop(until("whoami listens", connected));
+    assert_eq!(start("whoami", &[Path::new("connect"), &socket]).end(), End::Exited(0));
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.end(), End::Exited(0));
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_stop_the_servers() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let user = user().to_string();
+    let strange = format!("open /{}/ r\0", "\u{1}".repeat(4000));
+    for (name, arguments) in
+        [("opend", [&*socket, Path::new(&user)]), ("whoami", [Path::new("listen"), &*socket])]
+    {
+        let mut command = Command::new(example(name));
+        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let listening = || UnixStream::connect(&socket).ok();
+        until("a server that listens", listening);
+        for _ in 0..if name == "opend" { 100 } else { 1000 } {
+            let mut stream = UnixStream::connect(&socket).unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            stream.write_all(strange.as_bytes()).unwrap();
+            if name == "opend" {
+                assert_eq!(read_answer(&stream).status, libc::ENAMETOOLONG);
+            }
+            until_closed(stream);
+        }
+        // SAFETY: no memory is involved, and the child is not reaped yet.
+        assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
+        assert!(child.wait().unwrap().success());
+        assert!(!socket.exists());
+        let mut log = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut log).unwrap();
+        assert!(log.len() > 60_000 && log.len() <= 65_536 && log.ends_with('\n'), "{}", log.len());
+
+        // Nor does one whose reader is gone.
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        for _ in 0..2 {
+            let mut stream = until("a server that listens", listening);
+            stream.write_all(strange.as_bytes()).unwrap();
+            while stream.read(&mut [0; 128]).is_ok_and(|len| len > 0) {}
+        }
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn open_does_not_trust_the_server() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let bad = File::open("/dev/null").unwrap();
+    let answer = |status: i32| {
+        let mut data = status.to_ne_bytes().to_vec();
+        data.resize(128, b'x');
+        data
+    };
+    let fd = Some(bad.as_raw_fd());
+    let cases = [
+        (answer(0), None, 1, "malformed answer: no descriptor came with it"),
+        (answer(5), fd, 1, "malformed answer: a descriptor came with an error"),
+        (answer(0)[..127].to_vec(), fd, 1, "malformed answer: it is too short"),
+        (vec![], None, 1, "malformed answer: it is too short"),
+        (answer(5), None, 2, &*format!("/: {}", "x".repeat(123))),
+    ];
+    for (data, fd, status, text) in cases {
+        let mut command = Command::new(example("open"));
+        let program = Program::start(command.arg(&socket).args(["/", "r"]));
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = [0; 9];
+        stream.read_exact(&mut asked).unwrap();
+        assert_eq!(&asked, b"open / r\0");
+        match fd {
+            Some(fd) => send_with_descriptor(&stream, &data, fd).unwrap(),
+            None => stream.write_all(&data).unwrap(),
+        }
+        drop(stream);
+        assert_eq!(program.end(), End::Exited(status));
+        assert_eq!(program.complaints(), [format!("open: {text}")]);
+        assert!(program.all_lines().is_empty());
+    }
+}
+
+#[test]
+fn usage_goes_to_whoever_asks_or_errs() {
+    let wrong: [(&str, &[&[&str]]); 3] = [
+        (
+            "whoami",
+            &[&["listen"], &["connect"], &["socket"], &["hear", "x"], &["listen", "x", "y"]],
+        ),
+        ("opend", &[&["socket"]]),
+        ("open", &[&["socket"], &["socket", "/"], &["socket", "/", "r", "more"]]),
+    ];
+    for (name, wrong) in wrong {
+        let run = |arguments: &[&str]| {
+            let output = common::run(Command::new(example(name)).args(arguments));
+            let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+            (output.status.code(), texts)
+        };
+        for arguments in [&[][..], &["-h"], &["--help"]] {
+            let (status, [out, err]) = run(arguments);
+            assert_eq!(status, Some(0));
+            assert!(out.starts_with(&format!("Usage: {name} ")) && err.is_empty(), "{out}{err}");
+        }
+        for arguments in wrong {
+            let (status, [out, err]) = run(arguments);
+            assert_eq!(status, Some(1), "{arguments:?}");
+            assert!(err.starts_with(&format!("Usage: {name} ")) && out.is_empty(), "{out}{err}");
+        }
+    }
+}
+
+#[test]
+fn errors_name_what_failed_and_why() {
+    let dir = TempDir::new();
+    // As a server that was killed leaves it.
+    let stale = dir.path().join("stale");
+    drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+    let stale = stale.to_str().unwrap();
+    let missing = dir.path().join("missing");
+    let missing = missing.to_str().unwrap();
+    let inside = format!("{missing}/socket");
+    let long = format!("{}/{}", dir.path().display(), "x".repeat(108));
+    let too_long = "too long for the path of a socket, which has 107 bytes at most";
+    let empty = "the path of the socket is empty";
+    let no_file = "No such file or directory";
+    let no_user = "not a number of a user";
+    let cases: [(&str, &[&str], &str, &str); 19] = [
+        ("whoami", &["listen", ""], "SOCKET", empty),
+        ("whoami", &["listen", &long], &long, too_long),
+        ("whoami", &["listen", &inside], &inside, no_file),
+        ("whoami", &["listen", stale], stale, "Address already in use"),
+        ("whoami", &["connect", ""], "SOCKET", empty),
+        ("whoami", &["connect", missing], missing, no_file),
+        ("whoami", &["connect", stale], stale, "Connection refused"),
+        ("opend", &["", "0"], "SOCKET", empty),
+        ("opend", &[&long, "0"], &long, too_long),
+        ("opend", &[&inside, "0"], &inside, no_file),
+        ("opend", &[stale, "0"], stale, "Address already in use"),
+        ("opend", &[missing, "0", "root"], "root", no_user),
+        ("opend", &[missing, "-1"], "-1", no_user),
+        ("opend", &[missing, "4294967295"], "4294967295", no_user),
+        ("opend", &[missing, "18446744073709551616"], "18446744073709551616", no_user),
+        ("opend", &[missing, ""], "", no_user),
+        ("open", &["", "/", "r"], "SOCKET", empty),
+        ("open", &[missing, "/", "r"], missing, no_file),
+        ("open", &[stale, "/", "r"], stale, "Connection refused"),
+    ];
+    for (name, arguments, what, why) in cases {
+        let program = Program::start(Command::new(example(name)).args(arguments));
+        assert_eq!(program.end(), End::Exited(1), "{name} {arguments:?}");
+        assert!(program.all_lines().is_empty());
+        assert_eq!(program.complaints(), [format!("{name}: {what}: {why}")]);
+    }
+    assert!(Path::new(stale).exists(), "the file of another is left alone");
+}
