@@ -456,7 +456,7 @@ int main(int argc, char **argv)
     allowed_users = argv + 2;
     for (char **user = allowed_users; *user; user++) {
         if (!is_user(*user)) {
-            fail(*user, "not a number of a user");
+            fail(*user, "not the number of a user");
             return EXIT_FAILURE;
         }
     }
