@@ -22,10 +22,10 @@
  * once, from a signal handler, and between fork and exec.  None raises SIGPIPE.
  * Interrupted system calls are made again unless ANCILLARY_INTR is given.  A
  * call that waits is a cancellation point, as sendmsg(2) and recvmsg(2) are.  As
- * with these, descriptors that arrive in the very moment in which a thread is
- * cancelled (pthread_cancel(3)) are lost with it.  To avoid that, wait with
- * poll(2), and receive with ANCILLARY_DONTWAIT while cancellation is disabled
- * (pthread_setcancelstate(3)).
+ * with these, descriptors that arrive just when a thread is cancelled
+ * (pthread_cancel(3)) are lost with it, which under load is likely.  To avoid
+ * that, wait with poll(2), and receive with ANCILLARY_DONTWAIT while
+ * cancellation is disabled (pthread_setcancelstate(3)).
  *
  * Memory.  Arrays and buffers given to one call must not overlap.
  *
@@ -42,10 +42,8 @@
 
 #ifdef __GNUC__
 #define ANCILLARY_MUST_CHECK __attribute__((__warn_unused_result__))
-#define ANCILLARY_EXTENSION __extension__
 #else
 #define ANCILLARY_MUST_CHECK
-#define ANCILLARY_EXTENSION
 #endif
 
 /* Of the older libancillary: as many descriptors as its arrays had room for
@@ -53,7 +51,7 @@
  * it asked for, which are not used any more. */
 #define ANCIL_MAX_N_FDS 960
 #define ANCIL_FD_BUFFER(n) \
-	ANCILLARY_EXTENSION struct { \
+	struct { \
 		struct cmsghdr h; \
 		int fd[n]; \
 	}
@@ -107,7 +105,8 @@ extern "C" {
  * Flag for receiving: a message that cannot be delivered whole, because the
  * table of descriptors is full or there is no room for all it carries, stays
  * queued.  The call fails, having consumed nothing, and a later one gets all
- * of it.  For a socket with one reader at a time.
+ * of it.  For a socket with one reader at a time, and without SO_PEEK_OFF.
+ * What the payload's buffers held is lost in any case.
  */
 #define ANCILLARY_LOSSLESS (1 << 3)
 
@@ -168,9 +167,10 @@ struct ancillary_creds {
  *
  * Set it up with
  *
- *   struct ancillary_msg msg = { .size = sizeof msg, .pidfd = -1 };
+ *   struct ancillary_msg msg = { .size = sizeof msg };
  *
- * and fill in what the call needs.
+ * and fill in what the call needs; before each call anew, because a receive
+ * changes nfds and flags.
  */
 struct ancillary_msg {
         /**
@@ -479,7 +479,9 @@ ssize_t ancillary_send_msg(int sock,
  *
  * With ANCILLARY_WAITALL, pieces from different senders have no identity in
  * common, and none is reported; without SO_PASSCRED on the same holds for
- * several pieces with a pidfd.  It ends also when something did not fit.
+ * several pieces with a pidfd.  It ends also when something did not fit.  If a
+ * thread is cancelled while it waits so, what has come so far is in fds and
+ * pidfd, for a clean-up handler to close.
  *
  * Returns the number of payload bytes received, 0 when the peer has closed,
  * as ancillary_recv_fds(); or a negative errno value, and then nothing was
@@ -487,8 +489,9 @@ ssize_t ancillary_send_msg(int sock,
  * -ENFILE, -EACCES and -EMSGSIZE, which are outcomes here unless
  * ANCILLARY_LOSSLESS is given, and
  *
- *   -EINVAL     msg NULL; size in it not known; iov NULL with iovlen not 0;
- *               iovlen over IOV_MAX; no room in all of iov.
+ *   -EINVAL     msg NULL, or size in it not known: then nothing in it was
+ *               changed; iov NULL with iovlen not 0; iovlen over IOV_MAX; no
+ *               room in all of iov.
  *   -EFAULT     A buffer in iov is not writable.
  *   -E2BIG, -EMFILE, -ENFILE, -EACCES
  *               With ANCILLARY_LOSSLESS: the descriptors, or a pidfd, cannot

@@ -139,9 +139,7 @@ unsafe fn receive_up_to(sock: c_int, fds: *mut c_int, n_fds: c_uint) -> Result<O
     }
     let (mut iov, mut mark) = (no_buffer(), MARK);
     let mut payload = Payload::markers(&mut iov, 1, &mut mark);
-    let mut received =
-        receive(sock, &mut payload, &mut slots, Flags::OPEN_ON_EXEC, Ending::Tolerant)?;
-    received.pidfd.close();
+    let received = receive(sock, &mut payload, &mut slots, Flags::OPEN_ON_EXEC, Ending::Tolerant)?;
     if slots.filled() > 0 {
         return Ok(OldValue(slots.filled() as c_int));
     }

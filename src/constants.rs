@@ -33,7 +33,8 @@ pub const ANCILLARY_WAITALL: c_uint = 1 << 2;
 /// Flag for receiving: a message that cannot be delivered whole, because the
 /// table of descriptors is full or there is no room for all it carries, stays
 /// queued.  The call fails, having consumed nothing, and a later one gets all
-/// of it.  For a socket with one reader at a time.
+/// of it.  For a socket with one reader at a time, and without SO_PEEK_OFF.
+/// What the payload's buffers held is lost in any case.
 pub const ANCILLARY_LOSSLESS: c_uint = 1 << 3;
 
 /// In ancillary_msg.flags.  Sending: attach the identity in creds.  Received:

@@ -60,6 +60,12 @@ impl Buffer {
         self.0.as_mut_ptr() as *mut u8
     }
 
+    /// The buffer, and how large it is.
+    #[inline(always)]
+    pub fn whole(&mut self) -> (&mut Buffer, usize) {
+        (self, CAPACITY)
+    }
+
     /// Clears what a call that fails can fill: `FILLED_BY_FAILURE` bytes.
     #[inline(always)]
     pub fn prepare(&mut self) {

@@ -2,16 +2,25 @@
 
 use crate::errno::Errno;
 use crate::sys;
-use core::mem;
+use core::{mem, slice};
 use libc::c_int;
 
 /// A slot that holds no descriptor.
 const NONE: c_int = -1;
 
-/// A caller's room for descriptors: filled from the front, -1 behind.
+/// A caller's room for descriptors: filled from the front, -1 behind; and perhaps for a pidfd, -1
+/// where there is none.
 pub struct Slots<'a> {
     slots: &'a mut [c_int],
     filled: usize,
+    pidfd: Option<&'a mut c_int>,
+}
+
+/// How much of a caller's room was filled at a time.
+#[derive(Clone, Copy)]
+pub struct Mark {
+    filled: usize,
+    pidfd: bool,
 }
 
 /// What became of descriptors that arrived together.
@@ -23,39 +32,6 @@ pub struct Fate {
     pub lost: Option<Errno>,
 }
 
-/// A pidfd of the sender of a message.
-pub enum Pidfd {
-    /// None came.
-    Absent,
-    /// One came; it is ours to close or to hand over.
-    Installed(c_int),
-    /// The kernel had one and could not install it.
-    Failed(Errno),
-}
-
-impl Pidfd {
-    /// Takes what an SCM_PIDFD message holds: a descriptor, or the negative error number of the
-    /// failure to install it (the kernel reports that here, and not by MSG_CTRUNC).
-    #[cold]
-    pub fn take(arrived: &mut [c_int]) -> Pidfd {
-        let first = match arrived.first_mut() {
-            Some(first) => mem::replace(first, NONE),
-            None => return Pidfd::Absent,
-        };
-        close(arrived);
-        if first < 0 {
-            return Pidfd::Failed(not_installed(first));
-        }
-        Pidfd::Installed(first)
-    }
-
-    pub fn close(&mut self) {
-        if let Pidfd::Installed(fd) = mem::replace(self, Pidfd::Absent) {
-            sys::close_run(fd, fd);
-        }
-    }
-}
-
 impl<'a> Slots<'a> {
     #[inline(always)]
     pub fn new(slots: &'a mut [c_int]) -> Slots<'a> {
@@ -64,7 +40,13 @@ impl<'a> Slots<'a> {
         } else {
             slots.fill(NONE);
         }
-        Slots { slots, filled: 0 }
+        Slots { slots, filled: 0, pidfd: None }
+    }
+
+    /// With room for a pidfd as well.
+    pub fn with_pidfd(slots: &'a mut [c_int], pidfd: &'a mut c_int) -> Slots<'a> {
+        *pidfd = NONE;
+        Slots { pidfd: Some(pidfd), ..Slots::new(slots) }
     }
 
     pub fn room(&self) -> usize {
@@ -111,7 +93,7 @@ impl<'a> Slots<'a> {
         let mut before = 0;
         for fd in arrived.iter() {
             if *fd < 0 {
-                lost = Some(not_installed(*fd));
+                lost = Some(no_room(*fd).unwrap_or(Errno::ACCES));
                 break;
             }
             before += 1;
@@ -121,20 +103,77 @@ impl<'a> Slots<'a> {
         Fate { surplus, lost }
     }
 
-    /// Takes back what has been delivered behind the first `kept` descriptors, and closes it.
+    /// Takes what an SCM_PIDFD message holds: a descriptor, or the negative error number of the
+    /// failure to install it (the kernel says so here, and not by MSG_CTRUNC). It is closed where
+    /// nobody asked for it, or one is here already. Returns why one that is wanted is not here.
     #[cold]
-    pub fn close_behind(&mut self, kept: usize) {
-        close(self.slots.get_mut(kept..).unwrap_or_default());
-        self.filled = self.filled.min(kept);
+    pub fn take_pidfd(&mut self, arrived: &mut [c_int]) -> Option<Errno> {
+        let mut lost = None;
+        if let (Some(place), Some(first)) = (&mut self.pidfd, arrived.first_mut()) {
+            if **place < 0 {
+                // Other numbers: Linux before 6.16 had none of a process waited for.
+                lost = no_room(*first);
+                **place = mem::replace(first, NONE).max(NONE);
+            }
+        }
+        close(arrived);
+        lost
+    }
+
+    /// Whether one is wanted and not here yet.
+    pub fn lacks_pidfd(&self) -> bool {
+        matches!(self.pidfd, Some(&mut fd) if fd < 0)
+    }
+
+    fn has_pidfd(&self) -> bool {
+        matches!(self.pidfd, Some(&mut fd) if fd >= 0)
+    }
+
+    /// From now on none is wanted, and what is here is closed.
+    #[cold]
+    pub fn give_up_pidfd(&mut self) {
+        self.close_pidfd();
+        self.pidfd = None;
+    }
+
+    fn close_pidfd(&mut self) {
+        if let Some(pidfd) = &mut self.pidfd {
+            close(slice::from_mut(pidfd));
+        }
+    }
+
+    pub fn mark(&self) -> Mark {
+        Mark { filled: self.filled, pidfd: self.has_pidfd() }
+    }
+
+    /// Takes back the descriptors delivered since then, and closes them; but not a pidfd.
+    #[cold]
+    pub fn close_fds_since(&mut self, mark: Mark) {
+        close(self.slots.get_mut(mark.filled..).unwrap_or_default());
+        self.filled = self.filled.min(mark.filled);
+    }
+
+    /// Takes back all that has been delivered since then, and closes it.
+    #[cold]
+    pub fn close_since(&mut self, mark: Mark) {
+        self.close_fds_since(mark);
+        if !mark.pidfd {
+            self.close_pidfd();
+        }
+    }
+
+    /// Takes back all that has been delivered.
+    #[cold]
+    pub fn close_all(&mut self) {
+        self.close_since(Mark { filled: 0, pidfd: false });
     }
 }
 
-/// What a negative number in the place of a descriptor says: the table of the process or that of
-/// the system was full, or else something denied it.
-fn not_installed(number: c_int) -> Errno {
+/// Which table was full, if a negative number in the place of a descriptor says so.
+fn no_room(number: c_int) -> Option<Errno> {
     match Errno(number.wrapping_neg()) {
-        full @ (Errno::MFILE | Errno::NFILE) => full,
-        _ => Errno::ACCES,
+        full @ (Errno::MFILE | Errno::NFILE) => Some(full),
+        _ => None,
     }
 }
 

@@ -39,11 +39,10 @@ impl Flags {
 
     /// How one that receives is to be made.
     pub fn how_to_receive(self) -> How {
-        if self == Flags::OPEN_ON_EXEC {
-            sys::WAIT
-        } else {
-            self.how() | sys::CLOEXEC
+        if self.0 & Flags::OPEN_ON_EXEC.0 != 0 {
+            return self.how();
         }
+        self.how() | sys::CLOEXEC
     }
 
     pub fn intr(self) -> bool {

@@ -11,7 +11,7 @@
 //! - before a message is refused, the bytes in front of it are looked for (`plain_bytes`).
 
 use crate::control;
-use crate::descriptors::{Pidfd, Slots};
+use crate::descriptors::{Mark, Slots};
 use crate::errno::{Errno, Result};
 use crate::flags::Flags;
 use crate::payload::{Parts, Payload, Window};
@@ -34,41 +34,21 @@ pub fn receive_piece(
     flags: Flags,
     ending: Ending,
 ) -> Result<Received> {
+    let before = slots.mark();
     let mut looks: u32 = 1;
     loop {
-        let kept = slots.filled();
         let (peeked, others) = peek(sock, payload, slots, flags)?;
         let settled = sys::uncancelled(|| match ending.refusal(&peeked) {
-            None => consume(sock, payload, slots, kept, peeked, others),
-            Some(refusal) => refuse(sock, payload, slots, kept, peeked, ending, refusal),
+            None => consume(sock, payload, slots, before, peeked, others),
+            Some(refusal) => {
+                slots.close_since(before);
+                receive_in_front(sock, payload, slots, peeked.with_pidfd, refusal)
+            }
         });
         match settled {
             Err(Errno::ACCES) if looks < LOOKS => looks = looks.saturating_add(1),
             settled => return settled,
         }
-    }
-}
-
-/// Gives back what was peeked, and receives what stands in front of it, if anything does.
-fn refuse(
-    sock: c_int,
-    payload: &Payload,
-    slots: &mut Slots,
-    kept: usize,
-    mut peeked: Received,
-    ending: Ending,
-    refusal: Errno,
-) -> Result<Received> {
-    slots.close_behind(kept);
-    let with_pidfd = ending == Ending::Tolerant && !matches!(peeked.pidfd, Pidfd::Absent);
-    peeked.pidfd.close();
-    // A pidfd comes with every message, so with no room for one nothing can be delivered.
-    if with_pidfd && sys::table_is_full(sock) {
-        return Err(refusal);
-    }
-    match plain_bytes(sock) {
-        0 => Err(refusal),
-        plain => receive_plain(sock, payload, slots, plain),
     }
 }
 
@@ -86,12 +66,12 @@ fn peek(
     } else {
         payload.part(usize::MAX, &mut parts)
     };
-    let arrival = receive_once(sock, &window, &mut control, flags, sys::PEEK)?;
+    let arrival = receive_once(sock, &window, control.whole(), flags, sys::PEEK)?;
     Ok(unpack(sock, &arrival, &mut control, slots))
 }
 
-/// Consumes what was peeked, in the slots behind the first `kept` and in `peeked`, of which
-/// `others` bytes of control data were not descriptors.
+/// Consumes what was peeked, which is in the slots since `before`, and of which `others` bytes of
+/// control data were not descriptors.
 ///
 /// With room for just these the kernel has to discard descriptors and says so (MSG_CTRUNC): but
 /// only if they belong to the bytes consumed, and not to a later message. Room for a pidfd takes
@@ -101,8 +81,8 @@ fn consume(
     sock: c_int,
     payload: &Payload,
     slots: &mut Slots,
-    kept: usize,
-    mut peeked: Received,
+    before: Mark,
+    peeked: Received,
     others: usize,
 ) -> Result<Received> {
     let mut control = control::Buffer::new();
@@ -112,57 +92,78 @@ fn consume(
         // A datagram, in more buffers than a part describes.
         window = payload.window(&mut parts);
     }
-    let consumed = sys::receive(sock, &window, &mut control, others, sys::DONTWAIT | sys::CLOEXEC);
-    let consumed = match consumed {
+    let room = (&mut control, others);
+    let consumed = match receive_once(sock, &window, room, Flags::NONE, sys::DONTWAIT) {
         Ok(consumed) => consumed,
         Err(error) => {
-            slots.close_behind(kept);
-            peeked.pidfd.close();
+            slots.close_since(before);
             return Err(error);
         }
     };
     discard(&mut control, consumed.control);
     if !consumed.control_cut {
-        slots.close_behind(kept);
+        slots.close_fds_since(before);
     }
-    peeked.bytes = consumed.bytes;
-    Ok(peeked)
+    Ok(Received { bytes: consumed.bytes, ..peeked })
 }
 
-/// Receives the first `plain` bytes on a stream, which carry no descriptors.
-fn receive_plain(
+/// Receives what stands in front of a message that is refused, if anything does.
+fn receive_in_front(
     sock: c_int,
     payload: &Payload,
     slots: &mut Slots,
-    plain: usize,
+    with_pidfd: bool,
+    refusal: Errno,
 ) -> Result<Received> {
+    // A pidfd comes with every message, so with no room for one nothing can be delivered.
+    if with_pidfd && sys::table_is_full(sock) {
+        return Err(refusal);
+    }
+    let plain = plain_bytes(sock);
+    if plain == 0 {
+        return Err(refusal);
+    }
     let mut control = control::Buffer::new();
     let mut parts = Parts::new();
     let window = payload.part(plain, &mut parts);
-    let arrival = receive_once(sock, &window, &mut control, Flags::NONE, sys::DONTWAIT)?;
+    let arrival = receive_once(sock, &window, control.whole(), Flags::NONE, sys::DONTWAIT)?;
     Ok(unpack(sock, &arrival, &mut control, slots).0)
 }
-
-/// How much `plain_bytes` sees of a stream: 512 KiB, where the kernel makes messages of at most
-/// 36 KiB of a write (of 320 KiB on machines with pages of 64 KiB).
-const BLOCK: usize = 2048;
-const BLOCKS: usize = 256;
 
 /// How many bytes on a stream certainly stand before the first message with descriptors: whole
 /// messages only, so 0 can also mean that one longer than what is seen comes first.
 ///
-/// A peek ends with that message. One byte short of there, into memory that cannot be written to,
-/// it fails in that message, and returns the bytes of those before (measured on Linux 6.18 with
-/// messages of 1 to 30,000 bytes). Both peeks have no control buffer, so they install nothing.
+/// 512 KiB are seen, where the kernel makes messages of at most 36 KiB of a write (of 320 KiB on
+/// machines with pages of 64 KiB); but first a few, which mostly do, because seeing is copying.
 fn plain_bytes(sock: c_int) -> usize {
-    static READ_ONLY: u8 = 0;
     if sys::socket_type(sock) != Ok(libc::SOCK_STREAM) {
         return 0;
     }
+    for blocks in [2, 24, BLOCKS] {
+        let (before, all) = look_ahead(sock, blocks);
+        if before > 0 || all {
+            return before;
+        }
+    }
+    0
+}
+
+const BLOCK: usize = 2048;
+const BLOCKS: usize = 256;
+
+/// Sees so many blocks of a stream: how many bytes of it are whole messages without descriptors,
+/// and whether there is no more to see, because one with descriptors ends there, or all.
+///
+/// A peek ends with a message with descriptors. One byte short of there, into memory that cannot
+/// be written to, it fails in that message, and returns the bytes of those before (measured on
+/// Linux 6.18 with messages of 1 to 30,000 bytes). Both peeks have no control buffer, so they
+/// install nothing.
+fn look_ahead(sock: c_int, blocks: usize) -> (usize, bool) {
+    static READ_ONLY: u8 = 0;
     let mut block = MaybeUninit::<[u8; BLOCK]>::uninit();
     let one = iovec { iov_base: block.as_mut_ptr() as *mut c_void, iov_len: BLOCK };
     let mut iov = [one; BLOCKS + 1];
-    let seen = glance(sock, iov.get(..BLOCKS).unwrap_or_default());
+    let seen = glance(sock, iov.get(..blocks).unwrap_or_default());
     let short = seen.saturating_sub(1);
     let (whole, rest) = (short / BLOCK, short % BLOCK);
     if let Some([part, wall, ..]) = iov.get_mut(whole..) {
@@ -171,11 +172,7 @@ fn plain_bytes(sock: c_int) -> usize {
         wall.iov_len = 1;
     }
     let before = glance(sock, iov.get(..whole.saturating_add(2)).unwrap_or_default());
-    if before < seen {
-        before
-    } else {
-        0
-    }
+    (if before < seen { before } else { 0 }, seen < blocks.saturating_mul(BLOCK))
 }
 
 /// How many bytes a peek returns that installs no descriptors: 0 where it fails.

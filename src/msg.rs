@@ -5,23 +5,25 @@ use crate::constants::{
     ANCILLARY_DATA_TRUNCATED, ANCILLARY_FDS_LOST, ANCILLARY_FDS_SURPLUS, ANCILLARY_HAS_CREDS,
     ANCILLARY_HAS_PIDFD,
 };
-use crate::descriptors::{Pidfd, Slots};
-use crate::errno::{returning, Errno};
+use crate::descriptors::Slots;
+use crate::errno::{returning, Errno, Result};
 use crate::flags::Flags;
 use crate::identity::ancillary_creds;
 use crate::payload::{no_buffer, Payload};
 use crate::receive::{receive, Ending, Received};
 use crate::send::send;
 use core::mem::{size_of, take};
+use core::ptr::addr_of;
 use libc::{c_int, c_uint, iovec, size_t, ssize_t};
 
 /// A message whole: payload, descriptors, credentials.
 ///
 /// Set it up with
 ///
-///   struct ancillary_msg msg = { .size = sizeof msg, .pidfd = -1 };
+///   struct ancillary_msg msg = { .size = sizeof msg };
 ///
-/// and fill in what the call needs.
+/// and fill in what the call needs; before each call anew, because a receive
+/// changes nfds and flags.
 #[repr(C)]
 pub struct ancillary_msg {
     /// sizeof(struct ancillary_msg), which lets the struct grow
@@ -51,11 +53,20 @@ pub struct ancillary_msg {
     pub error: c_int,
 }
 
-impl ancillary_msg {
-    fn is_known(&self) -> bool {
-        self.size == size_of::<ancillary_msg>()
+/// Fails for a message of a size that is not known. Until then there may be less of it than what
+/// we know, or more.
+///
+/// # Safety
+/// `msg` is NULL, or at least the size of a message is there.
+unsafe fn check_size(msg: *const ancillary_msg) -> Result<()> {
+    // SAFETY: the caller's promise.
+    if msg.is_null() || unsafe { addr_of!((*msg).size).read() } != size_of::<ancillary_msg>() {
+        return Err(Errno::INVAL);
     }
+    Ok(())
+}
 
+impl ancillary_msg {
     /// Leaves nothing in what a receive fills but "nothing came".
     fn clear(&mut self) {
         self.creds = ancillary_creds::unknown();
@@ -67,23 +78,17 @@ impl ancillary_msg {
     /// Says what came.
     fn set(&mut self, received: &Received, delivered: usize) {
         self.nfds = delivered;
-        let mut lost = received.lost;
         if let Some(sender) = received.sender() {
             self.creds = sender;
             self.flags |= ANCILLARY_HAS_CREDS;
         }
-        match received.pidfd {
-            Pidfd::Absent => {}
-            Pidfd::Installed(pidfd) => {
-                self.pidfd = pidfd;
-                self.flags |= ANCILLARY_HAS_PIDFD;
-            }
-            Pidfd::Failed(why) => lost = lost.or(Some(why)),
+        if self.pidfd >= 0 {
+            self.flags |= ANCILLARY_HAS_PIDFD;
         }
         if received.surplus {
             self.flags |= ANCILLARY_FDS_SURPLUS;
         }
-        if let Some(Errno(why)) = lost {
+        if let Some(Errno(why)) = received.lost {
             self.flags |= ANCILLARY_FDS_LOST;
             self.error = why;
         }
@@ -124,8 +129,11 @@ pub unsafe extern "C" fn ancillary_send_msg(
     flags: c_uint,
 ) -> ssize_t {
     returning(|| {
-        // SAFETY: the caller promises a message at `msg`, unless it is NULL.
-        let msg = unsafe { msg.as_ref() }.filter(|msg| msg.is_known()).ok_or(Errno::INVAL)?;
+        // SAFETY: the caller promises a message of the size it says at `msg`, unless it is NULL.
+        let msg = unsafe {
+            check_size(msg)?;
+            &*msg
+        };
         let flags = Flags::parse(flags, Flags::SEND)?;
         let attached = Flags::parse(msg.flags, ANCILLARY_HAS_CREDS)?;
         // SAFETY: the caller promises `nfds` descriptors at `fds`.
@@ -167,7 +175,9 @@ pub unsafe extern "C" fn ancillary_send_msg(
 ///
 /// With ANCILLARY_WAITALL, pieces from different senders have no identity in
 /// common, and none is reported; without SO_PASSCRED on the same holds for
-/// several pieces with a pidfd.  It ends also when something did not fit.
+/// several pieces with a pidfd.  It ends also when something did not fit.  If a
+/// thread is cancelled while it waits so, what has come so far is in fds and
+/// pidfd, for a clean-up handler to close.
 ///
 /// Returns the number of payload bytes received, 0 when the peer has closed,
 /// as ancillary_recv_fds(); or a negative errno value, and then nothing was
@@ -175,8 +185,9 @@ pub unsafe extern "C" fn ancillary_send_msg(
 /// -ENFILE, -EACCES and -EMSGSIZE, which are outcomes here unless
 /// ANCILLARY_LOSSLESS is given, and
 ///
-///   -EINVAL     msg NULL; size in it not known; iov NULL with iovlen not 0;
-///               iovlen over IOV_MAX; no room in all of iov.
+///   -EINVAL     msg NULL, or size in it not known: then nothing in it was
+///               changed; iov NULL with iovlen not 0; iovlen over IOV_MAX; no
+///               room in all of iov.
 ///   -EFAULT     A buffer in iov is not writable.
 ///   -E2BIG, -EMFILE, -ENFILE, -EACCES
 ///               With ANCILLARY_LOSSLESS: the descriptors, or a pidfd, cannot
@@ -189,19 +200,24 @@ pub unsafe extern "C" fn ancillary_recv_msg(
     flags: c_uint,
 ) -> ssize_t {
     returning(|| {
-        // SAFETY: the caller promises a message at `msg`, unless it is NULL.
-        let msg = unsafe { msg.as_mut() }.filter(|msg| msg.is_known()).ok_or(Errno::INVAL)?;
+        // SAFETY: the caller promises a message of the size it says at `msg`, unless it is NULL.
+        let msg = unsafe {
+            check_size(msg)?;
+            &mut *msg
+        };
         msg.clear();
         let room = take(&mut msg.nfds);
         // SAFETY: the caller promises room for `room` descriptors at `fds`.
-        let mut slots = Slots::new(unsafe { arrays::filled(msg.fds, room) }?);
+        let fds = unsafe { arrays::filled(msg.fds, room) }?;
+        let mut slots = Slots::with_pidfd(fds, &mut msg.pidfd);
         let flags = Flags::parse(flags, Flags::RECEIVE)?;
         let (mut iov, mut marker) = (no_buffer(), 0);
         // SAFETY: the caller promises `iovlen` buffers at `iov`.
         let payload =
             unsafe { Payload::scattered(&mut iov, msg.iov, msg.iovlen, room, &mut marker) };
         let received = receive(sock, &mut payload?, &mut slots, flags, Ending::Tolerant)?;
-        msg.set(&received, slots.filled());
+        let delivered = slots.filled();
+        msg.set(&received, delivered);
         Ok(received.bytes)
     })
 }

@@ -1,7 +1,7 @@
 //! Receiving: one message, or the pieces of a stream.
 
 use crate::control::{self, Message};
-use crate::descriptors::{self, Pidfd, Slots};
+use crate::descriptors::{self, Slots};
 use crate::errno::{Errno, Result};
 use crate::flags::Flags;
 use crate::identity::ancillary_creds;
@@ -22,7 +22,8 @@ pub struct Received {
     pub data_cut: bool,
     /// The sender's, as the kernel tells them.
     pub creds: Option<ucred>,
-    pub pidfd: Pidfd,
+    /// A pidfd came that was wanted, or could have come.
+    pub with_pidfd: bool,
 }
 
 impl Received {
@@ -32,7 +33,7 @@ impl Received {
         lost: None,
         data_cut: false,
         creds: None,
-        pidfd: Pidfd::Absent,
+        with_pidfd: false,
     };
 
     /// Why the descriptors that came are not all in the caller's slots.
@@ -57,15 +58,14 @@ impl Received {
     }
 
     /// Adds the next piece of a stream. Pieces of several senders have none in common; whether
-    /// they are of one can be told from the credentials only. One pidfd of it is enough.
-    fn add(&mut self, mut piece: Received) {
+    /// they are of one can be told from the credentials only.
+    fn add(&mut self, piece: &Received, slots: &mut Slots) {
         self.bytes = self.bytes.saturating_add(piece.bytes);
         self.surplus |= piece.surplus;
         self.lost = self.lost.or(piece.lost);
-        piece.pidfd.close();
         if !same_sender(self.creds, piece.creds) {
             self.creds = None;
-            self.pidfd.close();
+            slots.give_up_pidfd();
         }
     }
 }
@@ -91,10 +91,9 @@ pub enum Ending {
 impl Ending {
     /// Why what was received, or peeked at, is not what there is room for.
     pub fn refusal(self, received: &Received) -> Option<Errno> {
-        match (self, &received.pidfd) {
-            (Ending::Strict, _) => received.misfit(),
-            (Ending::Tolerant, Pidfd::Failed(why)) => received.incomplete().or(Some(*why)),
-            (Ending::Tolerant, _) => received.incomplete(),
+        match self {
+            Ending::Strict => received.misfit(),
+            Ending::Tolerant => received.incomplete(),
         }
     }
 }
@@ -120,12 +119,9 @@ pub fn receive(
     if flags.waitall() && payload.left() > 0 {
         receive_more(sock, payload, slots, flags, ending, &mut received);
     }
-    if ending == Ending::Strict {
-        received.pidfd.close();
-        if let Some(misfit) = received.misfit() {
-            slots.close_behind(0);
-            return Err(misfit);
-        }
+    if let (Ending::Strict, Some(misfit)) = (ending, received.misfit()) {
+        slots.close_all();
+        return Err(misfit);
     }
     Ok(received)
 }
@@ -151,7 +147,7 @@ fn receive_more(
         };
         let end = piece.bytes == 0;
         payload.advance(piece.bytes);
-        received.add(piece);
+        received.add(&piece, slots);
         if end {
             return;
         }
@@ -174,22 +170,23 @@ fn receive_piece(
     let window = payload.window(&mut parts);
     // MSG_WAITALL is not used: a call that waits inside the kernel with descriptors already taken
     // from the queue loses them when its thread is cancelled, and hides the signal that ends it.
-    let arrival = receive_once(sock, &window, &mut control, flags, sys::WAIT)?;
+    let arrival = receive_once(sock, &window, control.whole(), flags, sys::WAIT)?;
     Ok(unpack(sock, &arrival, &mut control, slots).0)
 }
 
-/// One message, or a piece of one, as it comes; `how` adds to what the flags say.
+/// One message, or a piece of one, as it comes, with so much room for control data; `how` adds to
+/// what the flags say.
 #[inline(always)]
 pub fn receive_once(
     sock: c_int,
     window: &Window,
-    control: &mut control::Buffer,
+    (control, room): (&mut control::Buffer, usize),
     flags: Flags,
     how: sys::How,
 ) -> Result<sys::Arrival> {
     control.prepare();
     let how = flags.how_to_receive() | how;
-    let result = flags.retrying(|| sys::receive(sock, window, control, control::CAPACITY, how));
+    let result = flags.retrying(|| sys::receive(sock, window, control, room, how));
     if let Err(Errno::FAULT) = result {
         discard(control, control::FILLED_BY_FAILURE);
     }
@@ -232,8 +229,8 @@ pub fn unpack(
                 continue;
             }
             Message::Pidfd(pidfd) => {
-                received.pidfd.close();
-                received.pidfd = Pidfd::take(pidfd);
+                received.with_pidfd = slots.lacks_pidfd();
+                received.lost = received.lost.or(slots.take_pidfd(pidfd));
             }
             Message::Creds(creds) => received.creds = Some(creds),
             Message::Other => {}

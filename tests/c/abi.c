@@ -81,9 +81,14 @@ struct expected_msg {
 	int error;
 };
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"
+typedef ANCIL_FD_BUFFER(8) buffer_of_eight;
+#pragma GCC diagnostic pop
+
 static void structs(void)
 {
-	ANCIL_FD_BUFFER(8) buffer;
+	buffer_of_eight buffer;
 
 	CHECK_IS(sizeof buffer, sizeof(struct cmsghdr) + 8 * sizeof(int));
 	CHECK_IS((char *)buffer.fd - (char *)&buffer, sizeof(struct cmsghdr));

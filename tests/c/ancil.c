@@ -183,6 +183,22 @@ static void a_full_table(void)
 	with_each_type(receive_with_few_slots);
 }
 
+static void send_too_many(int type, int sock[2])
+{
+	static int many[ANCIL_MAX_N_FDS + 1];
+
+	(void)type;
+	CHECK_OLD_ERR(ancil_send_fds(sock[HERE], many, MOST + 1), EINVAL);
+	CHECK_OLD_ERR(ancil_send_fds(sock[HERE], many, ANCIL_MAX_N_FDS + 1), EINVAL);
+	CHECK_OLD_ERR(ancil_recv_fds(sock[THERE], many, MOST + 1), EINVAL);
+	check_nothing_there(sock[THERE]);
+}
+
+static void more_than_a_message_carries(void)
+{
+	with_each_type(send_too_many);
+}
+
 static void bad_arguments_are_refused(void)
 {
 	static int many[ANCIL_MAX_N_FDS + 1];
@@ -305,5 +321,5 @@ static void others_understand_it(void)
 
 CHECK_MAIN(CASE(one_and_many), CASE(another_number_than_asked_for), CASE(none_is_the_bare_byte),
 	   CASE(the_end_is_an_error), CASE(a_byte_without_a_descriptor_is_an_error),
-	   CASE(a_full_table), CASE(bad_arguments_are_refused), CASE(interrupted_calls_go_on),
+	   CASE(a_full_table), CASE(more_than_a_message_carries), CASE(bad_arguments_are_refused), CASE(interrupted_calls_go_on),
 	   CASE(a_pidfd_nobody_asked_for_is_closed), CASE(others_understand_it))

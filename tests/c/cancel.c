@@ -28,6 +28,13 @@ static void clean_up(void *argument)
 	waiting->cleaned = true;
 }
 
+static void clean_up_message(void *argument)
+{
+	struct ancillary_msg *msg = argument;
+
+	ancillary_close_fds(&msg->pidfd, 1);
+}
+
 static void *wait_in_call(void *argument)
 {
 	struct waiting *waiting = argument;
@@ -83,6 +90,43 @@ static void receive_all(struct waiting *waiting)
 	check_failed(__FILE__, __LINE__, "it waits");
 }
 
+static void receive_all_lossless(struct waiting *waiting)
+{
+	char got[100];
+
+	waiting->nfds = LENGTH(waiting->fds);
+	CHECK(ancillary_recv_fds(waiting->sock, waiting->fds, &waiting->nfds, got, 100,
+				 ANCILLARY_WAITALL | ANCILLARY_LOSSLESS) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
+/* A message in the last slots of which the pidfd is kept, for clean_up(). */
+static void receive_message(struct waiting *waiting, unsigned flags)
+{
+	static char got[100];
+	static struct ancillary_msg msg;
+	struct iovec iov = { got, sizeof got };
+
+	/* The pidfd is to be found where clean-up handlers can see it. */
+	pthread_cleanup_push(clean_up_message, &msg);
+	msg = (struct ancillary_msg){ .size = sizeof msg, .iov = &iov, .iovlen = 1 };
+	msg.fds = waiting->fds;
+	msg.nfds = LENGTH(waiting->fds);
+	CHECK(ancillary_recv_msg(waiting->sock, &msg, flags) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+	pthread_cleanup_pop(0);
+}
+
+static void receive_message_all(struct waiting *waiting)
+{
+	receive_message(waiting, ANCILLARY_WAITALL);
+}
+
+static void receive_message_lossless(struct waiting *waiting)
+{
+	receive_message(waiting, ANCILLARY_WAITALL | ANCILLARY_LOSSLESS);
+}
+
 static void cancel_receives(int type, int sock[2])
 {
 	struct waiting waiting = { .sock = sock[THERE] };
@@ -94,6 +138,10 @@ static void cancel_receives(int type, int sock[2])
 	waiting.call = receive_several;
 	cancel_it(&waiting);
 	waiting.call = receive_all;
+	cancel_it(&waiting);
+	waiting.call = receive_all_lossless;
+	cancel_it(&waiting);
+	waiting.call = receive_message_all;
 	cancel_it(&waiting);
 	/* The socket is as good as before. */
 	open_files(&file, 1);
@@ -110,19 +158,32 @@ static void a_receive_can_be_cancelled(void)
 
 static void what_has_come_is_in_the_array(void)
 {
-	struct waiting waiting = { .call = receive_all };
-	int sock[2], files[3];
+	static void (*const calls[])(struct waiting *) = {
+		receive_all,
+		receive_all_lossless,
+		receive_message_all,
+		receive_message_lossless,
+	};
+	const int passpidfd = 76; /* SO_PASSPIDFD */
+	struct waiting waiting;
+	int sock[2], files[3], on = 1;
 	size_t before;
 
 	open_pair(SOCK_STREAM, sock);
+	set_option(sock[THERE], SO_PASSCRED, on);
+	if (setsockopt(sock[THERE], SOL_SOCKET, passpidfd, &on, sizeof on) < 0)
+		check_skip("no SO_PASSPIDFD");
 	open_files(files, 3);
 	before = open_descriptors();
-	waiting.sock = sock[THERE];
-	CHECK_OK(ancillary_send_fds(sock[HERE], files, 1, "abc", 3, 0), 3);
-	CHECK_OK(ancillary_send_fds(sock[HERE], files + 1, 2, "def", 3, 0), 3);
-	cancel_it(&waiting);
-	check_nothing_there(sock[THERE]);
-	CHECK_IS(open_descriptors(), before);
+	for (size_t i = 0; i < LENGTH(calls); i++) {
+		check_about("call %zu", i);
+		waiting = (struct waiting){ .sock = sock[THERE], .call = calls[i] };
+		CHECK_OK(ancillary_send_fds(sock[HERE], files, 1, "abc", 3, 0), 3);
+		CHECK_OK(ancillary_send_fds(sock[HERE], files + 1, 2, "def", 3, 0), 3);
+		cancel_it(&waiting);
+		check_nothing_there(sock[THERE]);
+		CHECK_IS(open_descriptors(), before);
+	}
 	close_files(files, 3);
 	close_pair(sock);
 }

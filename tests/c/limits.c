@@ -279,6 +279,30 @@ static void a_pidfd_nobody_asked_for_may_find_no_slot(void)
 	with_each_type(receive_without_a_pidfd);
 }
 
+static void nor_between_pieces(void)
+{
+	int on = 1, sock[2], files[2], received[2];
+	char got[8];
+	size_t nfds;
+
+	open_pair(SOCK_STREAM, sock);
+	if (setsockopt(sock[THERE], SOL_SOCKET, OPTION_PASSPIDFD, &on, sizeof on) < 0)
+		check_skip("no SO_PASSPIDFD");
+	set_option(sock[THERE], SO_PASSCRED, on);
+	open_files(files, 2);
+	for (unsigned lossless = 0; lossless <= ANCILLARY_LOSSLESS; lossless += ANCILLARY_LOSSLESS) {
+		CHECK_OK(ancillary_send_fds(sock[HERE], files, 1, "ab", 2, 0), 2);
+		CHECK_OK(ancillary_send_fds(sock[HERE], files + 1, 1, "cd", 2, 0), 2);
+		nfds = 2;
+		CHECK_IS(receive_with(2, sock[THERE], received, &nfds, got, 4,
+				      ANCILLARY_WAITALL | lossless),
+			 4);
+		take_arrived(received, 2, files, 2);
+	}
+	close_files(files, 2);
+	close_pair(sock);
+}
+
 static void send_with_no_slot(int type, int sock[2])
 {
 	int files[MOST];
@@ -301,4 +325,5 @@ CHECK_MAIN(CASE(one_needs_a_slot), CASE(a_table_that_is_too_full_closes_all),
 	   CASE(the_last_of_many_needs_a_slot), CASE(too_many_goes_before_a_full_table),
 	   CASE(a_full_table_goes_before_a_long_packet), CASE(a_table_full_in_between_closes_all),
 	   CASE(bytes_alone_need_no_slot), CASE(a_pidfd_nobody_asked_for_may_find_no_slot),
+	   CASE(nor_between_pieces),
 	   CASE(sending_needs_no_slot))

@@ -184,6 +184,27 @@ static void a_security_policy(void)
 	with_each_type(receive_withheld);
 }
 
+static void receive_withheld_for_a_moment(int type, int sock[2])
+{
+	int files[3];
+
+	(void)type;
+	open_files(files, 3);
+	/* Another thread has closed something when the call asks why. */
+	for (int times = 1; times <= 3; times++) {
+		CHECK_OK(ancillary_send_fds(sock[HERE], files, 3, "one", 3, 0), 3);
+		shim.withhold = 2;
+		shim.withhold_times = times;
+		check_delivered(sock[THERE], 8, 8, "one", files, 3);
+	}
+	close_files(files, 3);
+}
+
+static void a_table_that_was_full_for_a_moment(void)
+{
+	with_each_type(receive_withheld_for_a_moment);
+}
+
 static void receive_too_long(int type, int sock[2])
 {
 	struct iovec iov = { data, 2 };
@@ -552,7 +573,8 @@ static void the_end(void)
 }
 
 CHECK_MAIN(CASE(too_little_room), CASE(too_few_slots), CASE(as_many_as_a_message_carries),
-	   CASE(a_security_policy), CASE(a_datagram_longer_than_the_room),
+	   CASE(a_security_policy), CASE(a_table_that_was_full_for_a_moment),
+	   CASE(a_datagram_longer_than_the_room),
 	   CASE(a_datagram_into_many_buffers),
 	   CASE(an_empty_datagram_with_a_descriptor), CASE(a_pidfd_needs_a_slot),
 	   CASE(a_slot_taken_by_a_later_message_is_free_for_a_pidfd),

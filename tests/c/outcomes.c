@@ -415,6 +415,30 @@ static void the_table_of_the_system(void)
 	with_each_type(receive_pidfd_from_a_full_system);
 }
 
+static void receive_pidfd_of_the_dead(int type, int sock[2])
+{
+	static const unsigned flags[] = { 0, ANCILLARY_LOSSLESS };
+
+	(void)type;
+	set_option(sock[THERE], OPTION_PASSPIDFD, 1);
+	for (size_t i = 0; i < 2; i++) {
+		struct ancillary_msg msg = room_for(1);
+
+		shim.pidfd_error = i ? ESRCH : EINVAL;
+		send_files(sock[HERE], NULL, 0);
+		CHECK_OK(ancillary_recv_msg(sock[THERE], &msg, flags[i]), 7);
+		CHECK_IS(msg.flags, 0);
+		CHECK_IS(msg.error, 0);
+		CHECK_IS(msg.pidfd, -1);
+	}
+	shim.pidfd_error = 0;
+}
+
+static void an_older_kernel_has_no_pidfd_of_the_dead(void)
+{
+	with_each_type(receive_pidfd_of_the_dead);
+}
+
 /* --- pieces of a stream --- */
 
 static void waitall_joins_pieces_of_one_sender(void)
@@ -656,7 +680,8 @@ CHECK_MAIN(CASE(a_message_with_nothing_but_payload), CASE(the_most_a_message_can
 	   CASE(the_end_is_nobodys), CASE(more_than_there_is_room_for), CASE(a_full_table),
 	   CASE(both_at_once), CASE(a_security_policy), CASE(a_negative_number_in_a_slot),
 	   CASE(a_datagram_longer_than_the_room), CASE(a_pidfd_needs_a_slot),
-	   CASE(the_table_of_the_system), CASE(waitall_joins_pieces_of_one_sender),
+	   CASE(the_table_of_the_system), CASE(an_older_kernel_has_no_pidfd_of_the_dead),
+	   CASE(waitall_joins_pieces_of_one_sender),
 	   CASE(waitall_names_no_one_for_pieces_of_two),
 	   CASE(waitall_ends_where_something_was_lost), CASE(many_buffers_and_many_descriptors),
 	   CASE(a_marker_stands_for_no_buffer), CASE(bad_messages_are_refused))

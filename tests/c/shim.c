@@ -38,6 +38,8 @@ static void spoil(struct msghdr *msg, struct cmsghdr *cmsg)
 			close(fds[--count]);
 		cmsg->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
 		msg->msg_flags |= MSG_CTRUNC;
+		if (shim.withhold_times && --shim.withhold_times == 0)
+			shim.withhold = 0;
 	}
 }
 

@@ -11,6 +11,8 @@ enum { OPTION_PASSPIDFD = 76, OPTION_PEERPIDFD = 77, OPTION_PASSRIGHTS = 83 };
 extern struct shim {
 	/* A security policy withholds so many of the descriptors of a message. */
 	int withhold;
+	/* It does so for so many messages only, if not 0. */
+	int withhold_times;
 	/* The descriptor at this place, counted from 1, could not be installed,
 	 * for this reason. */
 	int gap, gap_error;

@@ -77,6 +77,9 @@ static void interrupt_a_receive(int type, int sock[2])
 		CHECK_ERR(ancillary_recv_fds(sock[THERE], received, &nfds, got, 8,
 					     ANCILLARY_INTR | ANCILLARY_WAITALL),
 			  EINTR);
+	CHECK_ERR(ancillary_recv_fds(sock[THERE], received, &nfds, got, 8,
+				     ANCILLARY_INTR | ANCILLARY_LOSSLESS),
+		  EINTR);
 	end_pest(&pest);
 }
 
@@ -428,6 +431,16 @@ static void a_storm_on_waitall_with_intr(void)
 	run_storm(ANCILLARY_INTR, ANCILLARY_INTR | ANCILLARY_WAITALL);
 }
 
+static void a_storm_on_lossless(void)
+{
+	run_storm(0, ANCILLARY_LOSSLESS | ANCILLARY_WAITALL);
+}
+
+static void a_storm_on_lossless_with_intr(void)
+{
+	run_storm(ANCILLARY_INTR, ANCILLARY_LOSSLESS | ANCILLARY_INTR);
+}
+
 /* --- in a handler --- */
 
 static int other[2], other_file;
@@ -499,4 +512,5 @@ CHECK_MAIN(CASE(intr_ends_a_receive), CASE(intr_ends_a_send), CASE(intr_gives_wh
 	   CASE(intr_tells_what_has_gone), CASE(a_receive_goes_on), CASE(a_send_goes_on),
 	   CASE(a_timeout_still_ends_it), CASE(a_storm), CASE(a_storm_on_waitall),
 	   CASE(a_storm_with_intr), CASE(a_storm_on_waitall_with_intr),
+	   CASE(a_storm_on_lossless), CASE(a_storm_on_lossless_with_intr),
 	   CASE(a_handler_may_send_and_receive))

@@ -38,8 +38,13 @@ static int pass(int s[2], unsigned count, void *buffer)
 	return 0;
 }
 
+/* As programs use the type. */
+static ANCIL_FD_BUFFER(3) in_file;
+typedef ANCIL_FD_BUFFER(3) buffer_of_three;
+
 int main(void)
 {
+	buffer_of_three *allocated = malloc(sizeof(ANCIL_FD_BUFFER(3)));
 	ANCIL_FD_BUFFER(1) on_stack;
 	ANCIL_FD_BUFFER(253) large;
 	int s[2];
@@ -54,5 +59,8 @@ int main(void)
 	for (unsigned count = 1; count <= 253; count += 63)
 		if (pass(s, count, buffer_of(sizeof(struct cmsghdr) + count * sizeof(int))))
 			return 1;
+	if (!allocated || pass(s, 3, allocated) || pass(s, 3, &in_file))
+		return 1;
+	free(allocated);
 	return pass(s, 1, &on_stack) || pass(s, 253, &large) || pass(s, 3, NULL);
 }
