@@ -111,6 +111,12 @@ extern "C" {
 #define ANCILLARY_LOSSLESS (1 << 3)
 
 /**
+ * Flag for ancillary_listen(): a socket file that no process is bound to any
+ * more is replaced.
+ */
+#define ANCILLARY_REPLACE (1 << 4)
+
+/**
  * In ancillary_msg.flags.  Sending: attach the identity in creds.  Received:
  * creds holds the identity of the sender.
  */
@@ -712,6 +718,108 @@ ANCILLARY_MUST_CHECK
 ssize_t ancillary_peer_label(int sock,
                              char *label,
                              size_t len);
+
+/**
+ * Make a socket that others connect to, under a name.
+ *
+ *   path    a file name of any length the file system takes; or `@` and an
+ *           abstract name of 1 to 107 bytes, which is used exactly as given
+ *           (a file whose name begins with `@`: `./@name`)
+ *   type    SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, with SOCK_NONBLOCK
+ *           or'ed in or not
+ *   mode    permission bits of the file, 0 to 0777, exactly these whatever
+ *           the umask; connecting needs write permission.  Not used for an
+ *           abstract name: anyone can connect to that.
+ *   flags   0, or ANCILLARY_REPLACE, ANCILLARY_DONTWAIT and ANCILLARY_INTR
+ *           or'ed together
+ *
+ * The file appears when everything is done: who sees it can connect, and
+ * finds the mode asked for.  The umask is neither used nor touched.  To this
+ * end the socket is bound to a temporary name in the same directory and
+ * listens before it is moved; getsockname(2) goes on telling the temporary
+ * name, `.ancillary-` with a number behind, as in rules of security modules.
+ * The directory must be one in which only trusted users can rename files.
+ *
+ * With ANCILLARY_REPLACE a socket file that no process is bound to any more
+ * is replaced, so no one has to remove it first.  Of several processes that
+ * start at once one wins.  They wait for each other, with a lock on the
+ * directory that leaves no file behind; ANCILLARY_DONTWAIT and ANCILLARY_INTR
+ * apply to that wait.
+ *
+ * Returns the socket, which is yours to close and close-on-exec; the file
+ * stays when you close it, unlink(2) it before.  Or returns a negative errno
+ * value, and then nothing has changed:
+ *
+ *   -EADDRINUSE     The name is in use: another socket is bound to it, or,
+ *                   without ANCILLARY_REPLACE, its file is there.
+ *   -EEXIST         Something else that is not a socket is there.
+ *   -ENOENT         path is empty, or its directory does not exist.
+ *   -ENOTDIR        A part of path is not a directory.
+ *   -EISDIR         path ends with a slash.
+ *   -ENAMETOOLONG   path is longer than PATH_MAX, its last part is longer than
+ *                   the file system takes, or an abstract name is longer than
+ *                   107 bytes.
+ *   -EACCES, -EPERM, -EROFS
+ *                   This process may not make a file there; or, with
+ *                   ANCILLARY_REPLACE, may not read the directory, or write
+ *                   to the socket file that is there.
+ *   -ELOOP          path has too many symbolic links.
+ *   -EINVAL         path NULL, or `@` alone; a type, mode or flag not known.
+ *   -EAGAIN         ANCILLARY_DONTWAIT, and another process is just replacing
+ *                   a socket in that directory.
+ *   -EINTR          ANCILLARY_INTR, and a signal was handled.
+ *   -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS, -ENOSPC, -EDQUOT
+ *                   A table, memory or the file system is full.
+ *
+ * A process that is killed in this very call can leave a temporary file
+ * behind: `.ancillary-` with its process number, or the next one that was
+ * free; with ANCILLARY_REPLACE `.ancillary-0`, which the next call with
+ * ANCILLARY_REPLACE in that directory removes.
+ *
+ * Not a cancellation point (pthread_cancel(3)).
+ */
+ANCILLARY_MUST_CHECK
+int ancillary_listen(const char *path,
+                     int type,
+                     mode_t mode,
+                     unsigned int flags);
+
+/**
+ * Make a socket and connect it to a name.
+ *
+ *   path    as for ancillary_listen()
+ *   type    SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, that of the other
+ *           socket, with SOCK_NONBLOCK or'ed in or not
+ *   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
+ *
+ * Waits while the other side has more connections waiting than it listens
+ * for, unless ANCILLARY_DONTWAIT or SOCK_NONBLOCK is given.
+ *
+ * Returns the socket, which is yours to close and close-on-exec, or a negative
+ * errno value:
+ *
+ *   -ECONNREFUSED   No process is bound to that name, or it does not listen;
+ *                   or the file is not a socket.
+ *   -ENOENT         path is empty, or the file does not exist.
+ *   -EACCES         This process may not write to the socket file, or not
+ *                   search a directory on the way.
+ *   -EPROTOTYPE     The other socket is of another type.
+ *   -EAGAIN         The call may not wait, and the other side has no room for
+ *                   a connection now.
+ *   -EINTR          ANCILLARY_INTR, and a signal was handled.
+ *   -ENOTDIR, -EISDIR, -ENAMETOOLONG, -ELOOP, -EINVAL
+ *                   As for ancillary_listen().
+ *   -EPERM          A datagram socket that is connected to another one; or a
+ *                   security policy forbids it.
+ *   -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS
+ *                   A table or memory is full.
+ *
+ * Not a cancellation point (pthread_cancel(3)).
+ */
+ANCILLARY_MUST_CHECK
+int ancillary_connect(const char *path,
+                      int type,
+                      unsigned int flags);
 
 /**
  * Send descriptors, in the way of the older libancillary.

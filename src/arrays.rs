@@ -2,7 +2,7 @@
 
 use crate::errno::{Errno, Result};
 use core::slice;
-use libc::c_int;
+use libc::{c_char, c_int};
 
 /// More elements than this cannot be meant: a process has no more descriptors.
 const MOST: usize = c_int::MAX as usize;
@@ -37,4 +37,27 @@ pub unsafe fn filled<'a, T>(start: *mut T, count: usize) -> Result<&'a mut [T]> 
     }
     // SAFETY: the caller's promise; the count has just been checked.
     Ok(unsafe { slice::from_raw_parts_mut(start, count) })
+}
+
+/// A string, with the zero byte at its end; -ENAMETOOLONG if it is longer than that.
+///
+/// # Safety
+/// `start` is NULL, or a string is there.
+pub unsafe fn string<'a>(start: *const c_char, most: usize) -> Result<&'a [u8]> {
+    if start.is_null() {
+        return Err(Errno::INVAL);
+    }
+    let mut len: usize = 0;
+    loop {
+        // SAFETY: the caller's promise; the string has not ended before.
+        let byte = unsafe { *start.add(len) };
+        len = len.wrapping_add(1);
+        if byte == 0 {
+            // SAFETY: so much has just been read.
+            return Ok(unsafe { slice::from_raw_parts(start as *const u8, len) });
+        }
+        if len == most {
+            return Err(Errno::NAMETOOLONG);
+        }
+    }
 }

@@ -37,6 +37,10 @@ pub const ANCILLARY_WAITALL: c_uint = 1 << 2;
 /// What the payload's buffers held is lost in any case.
 pub const ANCILLARY_LOSSLESS: c_uint = 1 << 3;
 
+/// Flag for ancillary_listen(): a socket file that no process is bound to any
+/// more is replaced.
+pub const ANCILLARY_REPLACE: c_uint = 1 << 4;
+
 /// In ancillary_msg.flags.  Sending: attach the identity in creds.  Received:
 /// creds holds the identity of the sender.
 pub const ANCILLARY_HAS_CREDS: c_uint = 1 << 8;

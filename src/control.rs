@@ -39,6 +39,7 @@ const _: () = unsafe {
     assert!(align_of::<cmsghdr>() <= align_of::<Word>());
     assert!(align_of::<c_int>() <= align_of::<Word>());
     assert!(align_of::<ucred>() <= align_of::<Word>());
+    assert!(size_of::<ucred>() == 3 * INT);
 };
 
 /// Memory for control data. It is not cleared: only what was written to it is read.
@@ -83,11 +84,16 @@ impl Buffer {
     /// Appends an SCM_CREDENTIALS message, as `append_fds` does.
     #[cold]
     pub fn append_creds(&mut self, used: usize, creds: &ucred) -> Result<usize> {
-        self.append(used, libc::SCM_CREDENTIALS, slice::from_ref(creds))
+        // The ids are unsigned, which makes no difference to their bytes.
+        self.append(
+            used,
+            libc::SCM_CREDENTIALS,
+            &[creds.pid, creds.uid as c_int, creds.gid as c_int],
+        )
     }
 
-    #[inline(always)]
-    fn append<T: Copy>(&mut self, used: usize, kind: c_int, items: &[T]) -> Result<usize> {
+    #[inline(never)]
+    fn append(&mut self, used: usize, kind: c_int, items: &[c_int]) -> Result<usize> {
         let length = size_of_val(items);
         let space = HEADER.saturating_add(align(length));
         if length == 0 || align(used) != used || space > CAPACITY.saturating_sub(used) {

@@ -35,11 +35,7 @@ pub struct Fate {
 impl<'a> Slots<'a> {
     #[inline(always)]
     pub fn new(slots: &'a mut [c_int]) -> Slots<'a> {
-        if let [one] = slots {
-            *one = NONE;
-        } else {
-            slots.fill(NONE);
-        }
+        slots.fill(NONE);
         Slots { slots, filled: 0, pidfd: None }
     }
 
@@ -64,43 +60,17 @@ impl<'a> Slots<'a> {
     #[inline(always)]
     pub fn take(&mut self, arrived: &mut [c_int]) -> Fate {
         let signs = arrived.iter().fold(0, |signs, fd| signs | fd);
-        if signs < 0 {
-            return self.take_up_to_gap(arrived);
-        }
-        Fate { surplus: self.deliver(arrived), lost: None }
-    }
-
-    #[inline(always)]
-    fn deliver(&mut self, arrived: &mut [c_int]) -> bool {
+        let (whole, lost) = if signs < 0 { up_to_gap(arrived) } else { (arrived.len(), None) };
         let free = self.slots.get_mut(self.filled..).unwrap_or_default();
-        for (slot, fd) in free.iter_mut().zip(arrived.iter()) {
+        let delivered = free.len().min(whole);
+        for (slot, fd) in free.iter_mut().zip(arrived.iter().take(delivered)) {
             *slot = *fd;
         }
-        let delivered = free.len().min(arrived.len());
         self.filled = self.filled.saturating_add(delivered);
-        match arrived.get_mut(delivered..) {
-            Some(surplus) if !surplus.is_empty() => {
-                close(surplus);
-                true
-            }
-            _ => false,
+        if delivered < arrived.len() {
+            close(arrived.get_mut(delivered..).unwrap_or_default());
         }
-    }
-
-    #[cold]
-    fn take_up_to_gap(&mut self, arrived: &mut [c_int]) -> Fate {
-        let mut lost = None;
-        let mut before = 0;
-        for fd in arrived.iter() {
-            if *fd < 0 {
-                lost = Some(no_room(*fd).unwrap_or(Errno::ACCES));
-                break;
-            }
-            before += 1;
-        }
-        let surplus = self.deliver(arrived.get_mut(..before).unwrap_or_default());
-        close(arrived.get_mut(before..).unwrap_or_default());
-        Fate { surplus, lost }
+        Fate { surplus: delivered < whole, lost }
     }
 
     /// Takes what an SCM_PIDFD message holds: a descriptor, or the negative error number of the
@@ -167,6 +137,14 @@ impl<'a> Slots<'a> {
     pub fn close_all(&mut self) {
         self.close_since(Mark { filled: 0, pidfd: false });
     }
+}
+
+/// How many descriptors stand before a negative number, and what that says.
+#[cold]
+fn up_to_gap(arrived: &[c_int]) -> (usize, Option<Errno>) {
+    let gap = arrived.iter().position(|fd| *fd < 0).unwrap_or_default();
+    let lost = arrived.get(gap).and_then(|fd| no_room(*fd)).unwrap_or(Errno::ACCES);
+    (gap, Some(lost))
 }
 
 /// Which table was full, if a negative number in the place of a descriptor says so.

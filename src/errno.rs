@@ -11,16 +11,25 @@ pub type Result<T> = core::result::Result<T, Errno>;
 
 impl Errno {
     pub const ACCES: Errno = Errno(libc::EACCES);
+    pub const ADDRINUSE: Errno = Errno(libc::EADDRINUSE);
+    pub const CONNREFUSED: Errno = Errno(libc::ECONNREFUSED);
+    pub const EXIST: Errno = Errno(libc::EEXIST);
     pub const FAULT: Errno = Errno(libc::EFAULT);
     pub const INTR: Errno = Errno(libc::EINTR);
     pub const INVAL: Errno = Errno(libc::EINVAL);
+    pub const ISDIR: Errno = Errno(libc::EISDIR);
     pub const MFILE: Errno = Errno(libc::EMFILE);
     pub const MSGSIZE: Errno = Errno(libc::EMSGSIZE);
+    pub const NAMETOOLONG: Errno = Errno(libc::ENAMETOOLONG);
     pub const NFILE: Errno = Errno(libc::ENFILE);
     pub const NODATA: Errno = Errno(libc::ENODATA);
+    pub const NOENT: Errno = Errno(libc::ENOENT);
     pub const NOMSG: Errno = Errno(libc::ENOMSG);
+    pub const NOSYS: Errno = Errno(libc::ENOSYS);
     pub const NOTCONN: Errno = Errno(libc::ENOTCONN);
+    pub const PERM: Errno = Errno(libc::EPERM);
     pub const PIPE: Errno = Errno(libc::EPIPE);
+    pub const PROTOTYPE: Errno = Errno(libc::EPROTOTYPE);
     pub const RANGE: Errno = Errno(libc::ERANGE);
     pub const TOOBIG: Errno = Errno(libc::E2BIG);
 

@@ -190,7 +190,7 @@ pub unsafe extern "C" fn ancillary_close_fds(fds: *mut c_int, nfds: size_t) {
 }
 
 /// Sends what a flat call names.
-#[inline(always)]
+#[inline(never)]
 pub fn send(
     sock: c_int,
     fds: &[c_int],
@@ -206,7 +206,7 @@ pub fn send(
 }
 
 /// Receives what a flat call has room for.
-#[inline(always)]
+#[inline(never)]
 pub fn receive(
     sock: c_int,
     slots: &mut Slots,

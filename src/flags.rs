@@ -1,6 +1,8 @@
 //! What a caller may ask of a call.
 
-use crate::constants::{ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_LOSSLESS, ANCILLARY_WAITALL};
+use crate::constants::{
+    ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_LOSSLESS, ANCILLARY_REPLACE, ANCILLARY_WAITALL,
+};
 use crate::errno::{Errno, Result};
 use crate::sys::{self, How};
 use libc::c_uint;
@@ -51,6 +53,10 @@ impl Flags {
 
     pub fn waitall(self) -> bool {
         self.0 & ANCILLARY_WAITALL != 0
+    }
+
+    pub fn replace(self) -> bool {
+        self.0 & ANCILLARY_REPLACE != 0
     }
 
     pub fn lossless(self) -> bool {

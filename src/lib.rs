@@ -3,11 +3,12 @@
 //! `include/ancillary.h`, generated from the C functions here, is the public documentation.
 //! Inside, a call takes one way:
 //!
-//! - `fd`, `fds`, `msg`, `creds`, `peer`: the C functions. They check arguments, delegate, and
-//!   convert the result.
+//! - `fd`, `fds`, `msg`, `creds`, `peer`, `rendezvous`: the C functions. They check arguments,
+//!   delegate, and convert the result.
 //! - `send`, `receive`, `lossless`: what happens to a message, one system call at a time.
 //! - `payload`: how far a payload has gone. `descriptors`: what becomes of descriptors received.
 //! - `control`: the layout of control data, cmsg(3). `sys`: the operating system.
+//! - `address`: names of sockets.
 //! - `ancil`: the functions of the older library of that name.
 //! - `arrays`: what C hands over as pointer and count. `identity`: who sent a message.
 //! - `errno`: how a result becomes a C return value. `constants`, `flags`: what a caller may
@@ -25,6 +26,7 @@
 // Which integer types C uses differs between systems.
 #![allow(clippy::unnecessary_cast)]
 
+mod address;
 mod ancil;
 mod arrays;
 pub mod constants;
@@ -41,6 +43,7 @@ mod msg;
 mod payload;
 mod peer;
 mod receive;
+mod rendezvous;
 mod send;
 mod sys;
 mod version;

@@ -176,7 +176,7 @@ fn receive_piece(
 
 /// One message, or a piece of one, as it comes, with so much room for control data; `how` adds to
 /// what the flags say.
-#[inline(always)]
+#[inline(never)]
 pub fn receive_once(
     sock: c_int,
     window: &Window,

@@ -25,7 +25,7 @@ pub fn send(
     if fds.len() > MAX_FDS {
         may_split(sock, fds.len(), payload.left())?;
     }
-    let mut batches = fds.chunks(MAX_FDS);
+    let mut fds = fds;
     let mut sent: usize = 0;
     loop {
         let mut control = control::Buffer::new();
@@ -33,13 +33,15 @@ pub fn send(
         if let (Some(creds), 0) = (creds, sent) {
             used = control.append_creds(used, creds)?;
         }
-        if let Some(batch) = batches.next() {
+        let batch = fds.get(..fds.len().min(MAX_FDS)).unwrap_or_default();
+        fds = fds.get(batch.len()..).unwrap_or_default();
+        if !batch.is_empty() {
             used = control.append_fds(used, batch)?;
         }
         let mut parts = Parts::new();
-        let window = match batches.len() {
-            0 => payload.window(&mut parts),
-            _ => payload.part(1, &mut parts),
+        let window = match fds.is_empty() {
+            true => payload.window(&mut parts),
+            false => payload.part(1, &mut parts),
         };
         let result = flags.retrying(|| sys::send(sock, &window, &control, used, flags.how()));
         let n = match result {

@@ -3,6 +3,9 @@
 //! Every call goes through a function of the C library, so that preloaded wrappers, sanitizers
 //! and thread cancellation see it.
 
+mod names;
+pub use names::*;
+
 use crate::constants::ANCILLARY_MAX_FDS;
 use crate::control;
 use crate::errno::{Errno, Result};
@@ -255,17 +258,23 @@ fn close_range(first: c_int, last: c_int) -> bool {
 
 /// Runs what must not be left half done: a thread that is cancelled (pthread_cancel(3)) in it
 /// ends behind it.
+#[inline(always)]
 pub fn uncancelled<T>(run: impl FnOnce() -> T) -> T {
+    const PTHREAD_CANCEL_DISABLE: c_int = 1;
+    let before = set_cancel_state(PTHREAD_CANCEL_DISABLE);
+    let result = run();
+    set_cancel_state(before);
+    result
+}
+
+/// pthread_setcancelstate(3); returns what it was.
+#[inline(never)]
+fn set_cancel_state(state: c_int) -> c_int {
     extern "C" {
         fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
     }
-    const PTHREAD_CANCEL_DISABLE: c_int = 1;
     let mut before: c_int = 0;
     // SAFETY: the place for the old state is ours.
-    unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut before) };
-    let result = run();
-    let mut disabled: c_int = 0;
-    // SAFETY: as above.
-    unsafe { pthread_setcancelstate(before, &mut disabled) };
-    result
+    unsafe { pthread_setcancelstate(state, &mut before) };
+    before
 }

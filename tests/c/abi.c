@@ -40,6 +40,8 @@ int ancil_send_fds(int sock, const int *fds, unsigned n_fds);
 int ancil_recv_fds(int sock, int *fds, unsigned n_fds);
 int ancil_send_fd(int sock, int fd);
 int ancil_recv_fd(int sock, int *fd);
+int ancillary_listen(const char *path, int type, mode_t mode, unsigned flags);
+int ancillary_connect(const char *path, int type, unsigned flags);
 
 /* The constants can be used where a compiler needs one. */
 enum { ROOM = sizeof(int[ANCILLARY_MAX_FDS]) / sizeof(int) };
@@ -55,6 +57,7 @@ static void constants(void)
 	CHECK_IS(ANCILLARY_INTR, 2);
 	CHECK_IS(ANCILLARY_WAITALL, 4);
 	CHECK_IS(ANCILLARY_LOSSLESS, 8);
+	CHECK_IS(ANCILLARY_REPLACE, 16);
 	CHECK_IS(ANCILLARY_HAS_CREDS, 0x100);
 	CHECK_IS(ANCILLARY_HAS_PIDFD, 0x200);
 	CHECK_IS(ANCILLARY_FDS_SURPLUS, 0x400);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The sources of what C sees, in the order in which the header presents it.
-const TOPICS: [&str; 9] = [
+const TOPICS: [&str; 10] = [
     "constants.rs",
     "identity.rs",
     "version.rs",
@@ -13,6 +13,7 @@ const TOPICS: [&str; 9] = [
     "msg.rs",
     "creds.rs",
     "peer.rs",
+    "rendezvous.rs",
     "ancil.rs",
 ];
 

@@ -1,0 +1,802 @@
+/* ANCILLARY_REPLACE: dead sockets are replaced, live ones never. */
+
+#include "check.h"
+#include "hooks.h"
+#include "kit.h"
+#include "place.h"
+#include "users.h"
+
+#include <ancillary.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* --- dead ones --- */
+
+static void replace_stale(const char *path)
+{
+	for (int n = 0; n < PLAIN_TYPES * ALL_TYPES; n++) {
+		int old = types[n / ALL_TYPES], new = types[n % ALL_TYPES], listener, client;
+		struct stat before;
+
+		check_about("%zu bytes, type %x over %x", strlen(path), (unsigned)new,
+			    (unsigned)old);
+		NEW(listener, ancillary_listen(path, old, 0200, 0));
+		before = found_at(path);
+		CHECK(close(listener) == 0);
+		CHECK_ERR(ancillary_listen(path, new, 0640, 0), EADDRINUSE);
+		check_still(path, before);
+		NEW(listener, ancillary_listen(path, new, 0640, ANCILLARY_REPLACE));
+		check_socket(listener, new);
+		CHECK_IS(found_at(path).st_mode, S_IFSOCK | 0640);
+		CHECK(found_at(path).st_ino != before.st_ino);
+		NEW(client, ancillary_connect(path, new, 0));
+		check_talk(listener, client, new);
+		CHECK_ERR(ancillary_listen(path, new, 0640, ANCILLARY_REPLACE), EADDRINUSE);
+		CHECK(close(listener) == 0);
+		/* Again and again. */
+		NEW(listener, ancillary_listen(path, new, 0600, ANCILLARY_REPLACE));
+		CHECK(close(listener) == 0);
+		CHECK(unlink(path) == 0);
+	}
+	check_about("%s", "");
+}
+
+static void replace_stale_ones(void)
+{
+	replace_stale("s");
+	replace_stale(path_of(107, 20, false));
+	replace_stale(path_of(108, 20, false));
+	replace_stale(path_of(109, 20, false));
+	replace_stale(path_of(255, 255, false));
+	replace_stale(path_of(300, 1, false));
+	replace_stale(path_of(4000, 200, false));
+	replace_stale(path_of(150, 10, true));
+	CHECK(!strstr(names_in("."), ".ancillary"));
+}
+
+static void dead_ones_are_replaced(void)
+{
+	enter_place();
+	as_both(replace_stale_ones);
+	leave_place();
+}
+
+/* --- live ones --- */
+
+static bool is_datagram(int type)
+{
+	return (type & ~SOCK_NONBLOCK) == SOCK_DGRAM;
+}
+
+/* Tries to steal what is at "s", a socket of this process. */
+static void try_to_steal(int sock)
+{
+	struct stat before = found_at("s");
+
+	for (size_t i = 0; i < ALL_TYPES; i++) {
+		struct pollfd polled = { .fd = sock, .events = POLLIN | POLLPRI | POLLRDHUP };
+
+		CHECK_ERR(ancillary_listen("s", types[i], 0666, ANCILLARY_REPLACE), EADDRINUSE);
+		CHECK_ERR(ancillary_listen("s", types[i], 0666,
+					   ANCILLARY_REPLACE | ANCILLARY_DONTWAIT),
+			  EADDRINUSE);
+		CHECK_ERR(ancillary_listen("s", types[i], 0666, 0), EADDRINUSE);
+		CHECK_IS(poll(&polled, 1, 0) > 0 ? polled.revents & ~POLLHUP : 0, 0);
+		check_still("s", before);
+		check_holds(".", "s ");
+	}
+}
+
+/* It has not seen anything of that. */
+static void check_undisturbed(int sock, int type)
+{
+	char byte;
+
+	if (is_datagram(type)) {
+		CHECK_IS(recv(sock, &byte, 1, MSG_DONTWAIT), -1);
+	} else {
+		CHECK(fcntl(sock, F_SETFL, O_NONBLOCK) == 0);
+		CHECK_IS(accept(sock, NULL, NULL), -1);
+		CHECK(fcntl(sock, F_SETFL, 0) == 0);
+	}
+	CHECK_IS(errno, EAGAIN);
+}
+
+/* Sockets of all types that nobody has connected to. */
+static void idle_ones(void)
+{
+	for (size_t i = 0; i < ALL_TYPES; i++) {
+		int listener, client;
+
+		check_about("type %x", (unsigned)types[i]);
+		NEW(listener, ancillary_listen("s", types[i], 0666, 0));
+		try_to_steal(listener);
+		check_undisturbed(listener, types[i]);
+		NEW(client, ancillary_connect("s", types[i], 0));
+		check_talk(listener, client, types[i]);
+		CHECK(unlink("s") == 0);
+		CHECK(close(listener) == 0);
+	}
+}
+
+static void a_live_socket_is_not_stolen(void)
+{
+	in_a_place(idle_ones);
+}
+
+/* As other programs leave it for a moment. */
+static void bound_ones(void)
+{
+	for (size_t i = 0; i < PLAIN_TYPES; i++) {
+		int sock = bind_by_hand("s", 2, types[i]), client;
+
+		check_about("type %x", (unsigned)types[i]);
+		CHECK(sock >= 0);
+		CHECK_ERR(ancillary_connect("s", SOCK_STREAM, 0),
+			  types[i] == SOCK_STREAM ? ECONNREFUSED : EPROTOTYPE);
+		try_to_steal(sock);
+		if (!is_datagram(types[i]))
+			CHECK(listen(sock, 10) == 0);
+		check_undisturbed(sock, types[i]);
+		NEW(client, ancillary_connect("s", types[i], 0));
+		check_talk(sock, client, types[i]);
+		CHECK(unlink("s") == 0);
+		CHECK(close(sock) == 0);
+	}
+}
+
+static void a_socket_that_does_not_listen_yet_is_not_stolen(void)
+{
+	in_a_place(bound_ones);
+}
+
+static void full_ones(void)
+{
+	for (size_t i = 0; i < 2; i++) {
+		int listener, client, clients[2];
+
+		check_about("type %x", (unsigned)types[i]);
+		NEW(listener, ancillary_listen("s", types[i], 0666, ANCILLARY_REPLACE));
+		/* The queue takes one more than this. */
+		CHECK(listen(listener, 1) == 0);
+		for (size_t k = 0; k < 2; k++)
+			NEW(clients[k], ancillary_connect("s", types[i], ANCILLARY_DONTWAIT));
+		CHECK_ERR(ancillary_connect("s", types[i], ANCILLARY_DONTWAIT), EAGAIN);
+		for (int times = 0; times < 20; times++) {
+			struct stat before = found_at("s");
+
+			CHECK_ERR(ancillary_listen("s", types[times % ALL_TYPES], 0666,
+						   ANCILLARY_REPLACE),
+				  EADDRINUSE);
+			check_still("s", before);
+			check_holds(".", "s ");
+		}
+		/* There are these two, and no others. */
+		check_talk(listener, clients[0], types[i]);
+		check_talk(listener, clients[1], types[i]);
+		check_undisturbed(listener, types[i]);
+		NEW(client, ancillary_connect("s", types[i], 0));
+		check_talk(listener, client, types[i]);
+		CHECK(unlink("s") == 0);
+		CHECK(close(listener) == 0);
+	}
+}
+
+static void a_full_queue_does_not_matter(void)
+{
+	in_a_place(full_ones);
+}
+
+static void connected_datagram_socket(void)
+{
+	int elsewhere, sock;
+
+	NEW(elsewhere, ancillary_listen("elsewhere", SOCK_DGRAM, 0666, 0));
+	NEW(sock, ancillary_listen("s", SOCK_DGRAM, 0666, 0));
+	CHECK(connect(sock, (struct sockaddr *)&(struct sockaddr_un){ AF_UNIX, "elsewhere" },
+		      sizeof(struct sockaddr_un)) == 0);
+	CHECK_ERR(ancillary_connect("s", SOCK_DGRAM, 0), EPERM);
+	CHECK(unlink("elsewhere") == 0);
+	try_to_steal(sock);
+	CHECK(close(elsewhere) == 0);
+	try_to_steal(sock);
+	CHECK(close(sock) == 0);
+	/* And now it is dead. */
+	NEW(sock, ancillary_listen("s", SOCK_DGRAM, 0666, ANCILLARY_REPLACE));
+	CHECK(close(sock) == 0);
+}
+
+static void a_connected_datagram_socket_is_not_stolen(void)
+{
+	in_a_place(connected_datagram_socket);
+}
+
+/* A slow server, clients, and starters that come all the time. */
+static void serve_slowly(void)
+{
+	enum { CLIENTS = 100 };
+	pid_t client, starter;
+	int listener, count = 0;
+
+	NEW(listener, ancillary_listen("s", SOCK_STREAM, 0666, 0));
+	CHECK(listen(listener, 2) == 0);
+	client = fork();
+	if (client == 0) {
+		close(listener);
+		for (int i = 0; i < CLIENTS; i++) {
+			int link;
+
+			NEW(link, ancillary_connect("s", SOCK_STREAM, 0));
+			CHECK_IS(write(link, "c", 1), 1);
+			CHECK(close(link) == 0);
+		}
+		_exit(0);
+	}
+	starter = fork();
+	if (starter == 0) {
+		close(listener);
+		for (;;) {
+			int stolen = ancillary_listen("s", SOCK_STREAM, 0666, ANCILLARY_REPLACE);
+
+			CHECK_IS(stolen, -EADDRINUSE);
+		}
+	}
+	for (; count < CLIENTS; count++) {
+		char byte = 0;
+		int link;
+
+		sleep_ms(2);
+		link = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		CHECK(link >= 0);
+		CHECK_IS(read(link, &byte, 1), 1);
+		CHECK_IS(byte, 'c');
+		CHECK(close(link) == 0);
+	}
+	check_child(client);
+	check_undisturbed(listener, SOCK_STREAM);
+	CHECK(kill(starter, SIGKILL) == 0);
+	CHECK(waitpid(starter, NULL, 0) == starter);
+	CHECK(close(listener) == 0);
+}
+
+static void a_slow_server_sees_its_clients_only(void)
+{
+	in_a_place(serve_slowly);
+}
+
+/* --- several starters --- */
+
+enum { STARTERS = 6 };
+
+static struct shared {
+	pthread_barrier_t barrier;
+	char path[5000];
+	int results[STARTERS];
+	volatile bool over;
+	volatile int started;
+} *shared;
+
+static void share(void)
+{
+	pthread_barrierattr_t attributes;
+
+	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
+	CHECK(shared != MAP_FAILED);
+	CHECK(pthread_barrierattr_init(&attributes) == 0);
+	CHECK(pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED) == 0);
+	CHECK(pthread_barrier_init(&shared->barrier, &attributes, STARTERS + 1) == 0);
+}
+
+static void meet_others(void)
+{
+	int result = pthread_barrier_wait(&shared->barrier);
+
+	CHECK(result == 0 || result == PTHREAD_BARRIER_SERIAL_THREAD);
+}
+
+/* A process that starts in each round, and serves one client if it wins. */
+static void start_and_serve(int number, unsigned flags)
+{
+	for (;;) {
+		int listener;
+
+		meet_others();
+		if (shared->over)
+			return;
+		listener = ancillary_listen(shared->path, SOCK_STREAM, 0600, flags);
+		shared->results[number] = listener;
+		meet_others();
+		if (listener >= 0) {
+			int link = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+			CHECK(link >= 0);
+			CHECK_IS(write(link, &number, sizeof number), sizeof number);
+			CHECK(close(link) == 0);
+			CHECK(close(listener) == 0);
+		}
+		meet_others();
+	}
+}
+
+/* The one that has won, and is reached by a client. */
+static void find_winner(void)
+{
+	int winner = -1, client, served_by = -1;
+
+	for (int i = 0; i < STARTERS; i++) {
+		if (shared->results[i] >= 0) {
+			CHECK_IS(winner, -1);
+			winner = i;
+		} else {
+			CHECK_IS(shared->results[i], -EADDRINUSE);
+		}
+	}
+	CHECK(winner >= 0);
+	NEW(client, ancillary_connect(shared->path, SOCK_STREAM, 0));
+	CHECK_IS(read(client, &served_by, sizeof served_by), sizeof served_by);
+	CHECK_IS(served_by, winner);
+	CHECK(close(client) == 0);
+}
+
+/* Rounds with a stale file, which is that of the last one, or with none. */
+static void race(const char *path, unsigned flags, bool stale, int rounds)
+{
+	pid_t starters[STARTERS];
+
+	check_about("%zu bytes, flags %x, stale: %d", strlen(path), flags, stale);
+	share();
+	strcpy(shared->path, path);
+	for (int i = 0; i < STARTERS; i++) {
+		starters[i] = fork();
+		if (starters[i] == 0) {
+			start_and_serve(i, flags);
+			_exit(0);
+		}
+	}
+	while (rounds-- > 0) {
+		if (!stale)
+			CHECK(unlink(path) == 0 || errno == ENOENT);
+		meet_others();
+		meet_others();
+		find_winner();
+		meet_others();
+	}
+	shared->over = true;
+	meet_others();
+	for (int i = 0; i < STARTERS; i++)
+		check_child(starters[i]);
+	CHECK(unlink(path) == 0);
+	check_about("%s", "");
+}
+
+static void of_several_starters_one_wins(void)
+{
+	enter_place();
+	race("s", ANCILLARY_REPLACE, true, 300);
+	race("s", ANCILLARY_REPLACE, false, 100);
+	race("s", 0, false, 100);
+	check_holds(".", "");
+	race(path_of(300, 100, false), ANCILLARY_REPLACE, true, 100);
+	race(path_of(4000, 100, false), ANCILLARY_REPLACE, true, 100);
+	leave_place();
+}
+
+/* --- starters that are killed --- */
+
+/* What the manual says can be left is left, and nothing is after the next one
+ * has started. */
+static void check_left(pid_t killed, unsigned flags)
+{
+	const char *left = names_in(".");
+	char own[40];
+	int listener, client;
+
+	snprintf(own, sizeof own, ".ancillary-%d ", flags ? 0 : (int)killed);
+	if (strncmp(left, own, strlen(own)) == 0)
+		left += strlen(own);
+	CHECK(strcmp(left, "s ") == 0 || strcmp(left, "") == 0);
+	NEW(listener, ancillary_listen("s", SOCK_SEQPACKET, 0600, ANCILLARY_REPLACE));
+	NEW(client, ancillary_connect("s", SOCK_SEQPACKET, 0));
+	check_talk(listener, client, SOCK_SEQPACKET);
+	CHECK(close(listener) == 0);
+	if (flags) {
+		check_holds(".", "s ");
+	} else {
+		snprintf(own, sizeof own, ".ancillary-%d", (int)killed);
+		CHECK(unlink(own) == 0 || errno == ENOENT);
+	}
+}
+
+static void start_and_stay(unsigned flags)
+{
+	CHECK(ancillary_listen("s", SOCK_STREAM, 0600, flags) >= 0);
+	for (;;)
+		pause();
+}
+
+static int calls_left;
+
+static void kill_at_the_last(const char *function)
+{
+	(void)function;
+	if (calls_left-- == 0)
+		raise(SIGKILL);
+}
+
+/* Kills one before each of its calls, and behind the last; returns when it comes
+ * so far. */
+static void kill_in_each_place(unsigned flags, bool stale, int least)
+{
+	for (int place = 0;; place++) {
+		pid_t child;
+		int status;
+
+		check_about("flags %x, stale: %d, place %d", flags, stale, place);
+		unlink("s");
+		if (stale)
+			make_stale("s", SOCK_STREAM);
+		child = fork();
+		if (child == 0) {
+			calls_left = place;
+			before_each = kill_at_the_last;
+			CHECK(ancillary_listen("s", SOCK_STREAM, 0600, flags) >= 0);
+			before_each = NULL;
+			_exit(0);
+		}
+		CHECK(waitpid(child, &status, 0) == child);
+		check_left(child, flags);
+		if (WIFEXITED(status)) {
+			CHECK_IS(status, 0);
+			CHECK(place >= least);
+			break;
+		}
+		CHECK_IS(WTERMSIG(status), SIGKILL);
+	}
+	check_about("%s", "");
+}
+
+static void one_may_be_killed_anywhere(void)
+{
+	enter_place();
+	kill_in_each_place(ANCILLARY_REPLACE, true, 7);
+	kill_in_each_place(ANCILLARY_REPLACE, false, 5);
+	kill_in_each_place(0, false, 4);
+	leave_place();
+}
+
+static void one_may_be_killed_at_any_time(void)
+{
+	const char *given = getenv("SEED");
+	unsigned seed = given ? (unsigned)atoi(given) : (unsigned)(time(NULL) ^ getpid());
+
+	printf("SEED=%u\n", seed);
+	check_about("SEED=%u", seed);
+	srand(seed);
+	enter_place();
+	share();
+	for (int round = 0; round < 600; round++) {
+		unsigned flags = round % 3 ? ANCILLARY_REPLACE : 0;
+		int spins = rand() % 20000;
+		pid_t child;
+
+		if (flags == 0)
+			unlink("s");
+		shared->started = 0;
+		child = fork();
+		if (child == 0) {
+			shared->started = 1;
+			start_and_stay(flags);
+		}
+		while (!shared->started)
+			;
+		for (volatile int i = 0; i < spins; i++)
+			;
+		CHECK(kill(child, SIGKILL) == 0);
+		CHECK(waitpid(child, NULL, 0) == child);
+		check_left(child, flags);
+	}
+	check_about("%s", "");
+	leave_place();
+}
+
+/* Several are killed while others start: the lock goes with its owner. */
+static void killed_ones_do_not_block_others(void)
+{
+	enter_place();
+	share();
+	srand(1);
+	for (int round = 0; round < 100; round++) {
+		pid_t children[4];
+		int listener;
+
+		shared->started = 0;
+		for (int i = 0; i < 4; i++) {
+			children[i] = fork();
+			if (children[i] == 0) {
+				__atomic_add_fetch(&shared->started, 1, __ATOMIC_SEQ_CST);
+				listener = ancillary_listen("s", SOCK_STREAM, 0600,
+							    ANCILLARY_REPLACE);
+				CHECK(listener >= 0 || listener == -EADDRINUSE);
+				for (;;)
+					pause();
+			}
+		}
+		while (shared->started < 4)
+			;
+		for (volatile int i = rand() % 20000; i > 0; i--)
+			;
+		for (int i = 0; i < 4; i++)
+			CHECK(kill(children[i], SIGKILL) == 0);
+		for (int i = 0; i < 4; i++)
+			CHECK(waitpid(children[i], NULL, 0) == children[i]);
+		check_left(0, ANCILLARY_REPLACE);
+	}
+	leave_place();
+}
+
+/* --- what is at the temporary names --- */
+
+static void check_temporary(unsigned flags, const char *expected)
+{
+	struct sockaddr_un address;
+	socklen_t len = sizeof address;
+	int listener, client;
+
+	NEW(listener, ancillary_listen("s", SOCK_STREAM, 0600, flags));
+	CHECK(getsockname(listener, (struct sockaddr *)&address, &len) == 0);
+	CHECK(strcmp(address.sun_path, expected) == 0);
+	NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
+	check_talk(listener, client, SOCK_STREAM);
+	CHECK(unlink("s") == 0);
+	CHECK(close(listener) == 0);
+}
+
+static void temporary_names_can_be_taken(void)
+{
+	char names[4][40];
+	int live;
+
+	enter_place();
+	for (int i = 0; i < 4; i++)
+		snprintf(names[i], sizeof names[i], "./.ancillary-%d", (int)getpid() + i);
+	check_temporary(0, names[0]);
+	check_temporary(ANCILLARY_REPLACE, "./.ancillary-0");
+	make_stale(names[0], SOCK_STREAM);
+	check_temporary(0, names[1]);
+	CHECK(close(creat(names[1], 0666)) == 0);
+	live = bind_by_hand(names[2], strlen(names[2]) + 1, SOCK_STREAM);
+	CHECK(live >= 0);
+	check_temporary(0, names[3]);
+	for (int i = 0; i < 3; i++)
+		CHECK(unlink(names[i]) == 0);
+	CHECK(close(live) == 0);
+	check_holds(".", "");
+	/* What nobody but this library makes, and is no socket, is no temporary file. */
+	CHECK(close(creat(".ancillary-0", 0666)) == 0);
+	CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600, ANCILLARY_REPLACE), EEXIST);
+	check_holds(".", ".ancillary-0 ");
+	check_temporary(0, names[0]);
+	CHECK(unlink(".ancillary-0") == 0);
+	CHECK(mkdir(".ancillary-0", 0777) == 0);
+	CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600, ANCILLARY_REPLACE), EEXIST);
+	check_holds(".", ".ancillary-0 ");
+	leave_place();
+}
+
+/* --- others that interfere --- */
+
+static const char *at_function;
+static void (*interference)(void);
+
+static void interfere(const char *function)
+{
+	if (strcmp(function, at_function) == 0) {
+		before_each = NULL;
+		interference();
+	}
+}
+
+static int listen_with(const char *function, void (*what)(void), unsigned flags)
+{
+	int result;
+
+	at_function = function;
+	interference = what;
+	before_each = interfere;
+	result = ancillary_listen("s", SOCK_STREAM, 0600, flags);
+	CHECK(before_each == NULL);
+	return result;
+}
+
+static int other;
+
+static void another_listens(void)
+{
+	other = bind_by_hand("s", 2, SOCK_STREAM);
+	CHECK(other >= 0);
+	CHECK(listen(other, 10) == 0);
+}
+
+static void a_file_is_made(void)
+{
+	CHECK(close(creat("s", 0666)) == 0);
+}
+
+static void the_file_goes(void)
+{
+	CHECK(unlink("s") == 0);
+}
+
+static void another_program_may_be_faster(void)
+{
+	enter_place();
+	for (int i = 0; i < 2; i++) {
+		unsigned flags = i ? ANCILLARY_REPLACE : 0;
+		int client, listener;
+
+		CHECK_ERR(listen_with("chmod", another_listens, flags), EADDRINUSE);
+		check_holds(".", "s ");
+		NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
+		check_talk(other, client, SOCK_STREAM);
+		CHECK(close(other) == 0);
+		CHECK(unlink("s") == 0);
+		CHECK_ERR(listen_with("bind", a_file_is_made, flags), EADDRINUSE);
+		CHECK(S_ISREG(found_at("s").st_mode));
+		check_holds(".", "s ");
+		CHECK(unlink("s") == 0);
+		if (flags == 0)
+			continue;
+		/* The stale file may go, before the probe or behind it. */
+		make_stale("s", SOCK_STREAM);
+		NEW(listener, listen_with("connect", the_file_goes, flags));
+		NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
+		check_talk(listener, client, SOCK_STREAM);
+		CHECK(close(listener) == 0);
+		NEW(listener, listen_with("chmod", the_file_goes, flags));
+		NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
+		check_talk(listener, client, SOCK_STREAM);
+		CHECK(close(listener) == 0);
+		CHECK(unlink("s") == 0);
+	}
+	leave_place();
+}
+
+/* --- the lock --- */
+
+static int folder;
+static volatile pid_t waiting;
+static volatile int result;
+
+static void lock_folder(void)
+{
+	folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK(folder >= 0);
+	CHECK(flock(folder, LOCK_EX) == 0);
+}
+
+static void *listen_and_wait(void *flags)
+{
+	waiting = thread_number();
+	errno = CHECK_ERRNO;
+	result = ancillary_listen("s", SOCK_STREAM, 0600, *(unsigned *)flags);
+	CHECK_IS(errno, result < 0 ? -result : CHECK_ERRNO);
+	return NULL;
+}
+
+static pthread_t start_waiting(unsigned *flags)
+{
+	pthread_t thread;
+
+	waiting = 0;
+	result = -1000;
+	thread = start_thread(listen_and_wait, flags);
+	while (waiting == 0)
+		sleep_ms(1);
+	wait_until_asleep(waiting);
+	CHECK_IS(result, -1000);
+	return thread;
+}
+
+static void others_are_waited_for(void)
+{
+	unsigned flags = ANCILLARY_REPLACE, interruptible = ANCILLARY_REPLACE | ANCILLARY_INTR;
+	int listener;
+	pthread_t thread;
+
+	enter_place();
+	make_stale("s", SOCK_STREAM);
+	lock_folder();
+	CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600,
+				   ANCILLARY_REPLACE | ANCILLARY_DONTWAIT),
+		  EAGAIN);
+	CHECK_ERR(ancillary_listen("new", SOCK_STREAM, 0600,
+				   ANCILLARY_REPLACE | ANCILLARY_DONTWAIT | ANCILLARY_INTR),
+		  EAGAIN);
+	check_holds(".", "s ");
+	/* Who replaces nothing has nothing to do with it. */
+	NEW(listener, ancillary_listen("new", SOCK_STREAM, 0600, 0));
+	CHECK(close(listener) == 0);
+	CHECK(unlink("new") == 0);
+	/* A signal ends the wait, or not. */
+	count_signal(SIGUSR1);
+	thread = start_waiting(&interruptible);
+	CHECK(pthread_kill(thread, SIGUSR1) == 0);
+	end_thread(thread);
+	CHECK_IS(result, -EINTR);
+	check_holds(".", "s ");
+	thread = start_waiting(&flags);
+	for (int times = 0; times < 3; times++) {
+		signals_handled = 0;
+		CHECK(pthread_kill(thread, SIGUSR1) == 0);
+		while (signals_handled == 0)
+			sleep_ms(1);
+		wait_until_asleep(waiting);
+		CHECK_IS(result, -1000);
+	}
+	CHECK(flock(folder, LOCK_UN) == 0);
+	end_thread(thread);
+	CHECK(result >= 0);
+	check_socket(result, SOCK_STREAM);
+	check_holds(".", "s ");
+	CHECK(close(result) == 0);
+	/* Nobody holds it any more. */
+	CHECK(flock(folder, LOCK_EX | LOCK_NB) == 0);
+	CHECK(close(folder) == 0);
+	NEW(listener, ancillary_listen("s", SOCK_STREAM, 0600,
+				       ANCILLARY_REPLACE | ANCILLARY_DONTWAIT));
+	check_socket(listener, SOCK_STREAM);
+	CHECK(close(listener) == 0);
+	leave_place();
+}
+
+static void *listen_cancelled(void *flags)
+{
+	listen_and_wait(flags);
+	/* Now it takes effect. */
+	pthread_testcancel();
+	return NULL;
+}
+
+static void waiting_is_not_cancelled(void)
+{
+	unsigned flags = ANCILLARY_REPLACE;
+	pthread_t thread;
+
+	enter_place();
+	lock_folder();
+	waiting = 0;
+	result = -1000;
+	thread = start_thread(listen_cancelled, &flags);
+	while (waiting == 0)
+		sleep_ms(1);
+	wait_until_asleep(waiting);
+	CHECK(pthread_cancel(thread) == 0);
+	sleep_ms(20);
+	CHECK_IS(result, -1000);
+	CHECK(close(folder) == 0);
+	CHECK(end_thread(thread) == PTHREAD_CANCELED);
+	CHECK(result >= 0);
+	CHECK(close(result) == 0);
+	check_holds(".", "s ");
+	leave_place();
+}
+
+CHECK_MAIN(CASE(dead_ones_are_replaced), CASE(a_live_socket_is_not_stolen),
+	   CASE(a_socket_that_does_not_listen_yet_is_not_stolen),
+	   CASE(a_full_queue_does_not_matter), CASE(a_connected_datagram_socket_is_not_stolen),
+	   CASE(a_slow_server_sees_its_clients_only), CASE(of_several_starters_one_wins),
+	   CASE(one_may_be_killed_anywhere), CASE(one_may_be_killed_at_any_time),
+	   CASE(killed_ones_do_not_block_others), CASE(temporary_names_can_be_taken),
+	   CASE(another_program_may_be_faster), CASE(others_are_waited_for),
+	   CASE(waiting_is_not_cancelled))
