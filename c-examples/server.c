@@ -25,7 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -211,31 +210,19 @@ static int open_listener(const char *host, const char *port)
     return fd;
 }
 
+/* Returns -1 also after a signal. */
 static int connect_worker(const char *path)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t len = strlen(path);
-    /* The kernel would take an empty path for an abstract name (unix(7)). */
-    if (len == 0)
-        return fail("WORKER", "the path of the socket is empty");
-    if (len >= sizeof address.sun_path)
-        return fail(path, "too long for the path of a socket, which has 107 bytes at most");
-    memcpy(address.sun_path, path, len + 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return fail("socket", strerror(errno));
-    for (int tries = 0; connect(fd, (struct sockaddr *)&address, sizeof address) < 0; tries++) {
+    for (int tries = 0; !caught; tries++) {
+        int fd = ancillary_connect(path, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        if (fd >= 0)
+            return fd;
         /* EAGAIN: the worker lives, but has as many waiting as it allows. Try for 10 s. */
-        if (errno != EAGAIN || tries == 100) {
-            fail(path, strerror(errno));
-            close(fd);
-            return -1;
-        }
+        if (fd != -EAGAIN || tries == 100)
+            return fail(path, strerror(errno));
         wait_for(NULL, 0, 100);
-        if (caught)
-            break;
     }
-    return fd;
+    return -1;
 }
 
 /* How long to rest after an error of accept(2) before the next attempt, or -1: it is of no use. */
@@ -329,7 +316,7 @@ int main(int argc, char **argv)
     }
     int listener = open_listener(argv[1], port);
     int link = listener < 0 ? -1 : connect_worker(argv[3]);
-    if (link < 0)
+    if (link < 0 && (listener < 0 || !caught))
         return EXIT_FAILURE;
     int status = 0;
     if (!caught) {

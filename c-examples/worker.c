@@ -2,8 +2,8 @@
  *
  *   worker WORKER COMMAND [ARGS...]
  *
- * Listens on the Unix socket WORKER for a server (see server.c), and serves one server after
- * another. For each descriptor received it starts COMMAND with that as standard input, output and
+ * Listens on the Unix socket WORKER, a path or `@` and an abstract name, for a server (see
+ * server.c), and serves one server after another. For each descriptor received it starts COMMAND with that as standard input, output and
  * error. It ends with SIGINT, SIGTERM or SIGHUP; commands still running go on.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
@@ -25,7 +25,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -135,39 +134,39 @@ static int wait_for(struct pollfd *polled, int milliseconds)
     return ready;
 }
 
-/* Binds a socket to `path`, notes in `file` which file that made, and listens. */
-static int open_listener(const char *path, struct stat *file)
+/* Listens on `path`, in place of a worker that has gone and left its socket there. Returns -1 also
+ * after a signal. Whoever may connect can run COMMAND: this user, and root. */
+static int open_listener(const char *path)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t len = strlen(path);
-    /* The kernel would take an empty path for an abstract name (unix(7)). */
-    if (len == 0)
-        return fail("WORKER", "the path of the socket is empty");
-    if (len >= sizeof address.sun_path)
-        return fail(path, "too long for the path of a socket, which has 107 bytes at most");
-    memcpy(address.sun_path, path, len + 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return fail("socket", strerror(errno));
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) {
-        fail(path, strerror(errno));
-        close(fd);
-        return -1;
+    struct pollfd nothing = {.fd = -1};
+    while (!caught) {
+        int fd = ancillary_listen(path, SOCK_STREAM | SOCK_NONBLOCK, 0600,
+                                  ANCILLARY_REPLACE | ANCILLARY_DONTWAIT);
+        if (fd >= 0)
+            return fd;
+        if (fd != -EAGAIN)
+            return fail(path, strerror(errno));
+        /* Another program is just replacing a socket in that directory. */
+        wait_for(&nothing, 10);
     }
-    if (lstat(path, file) < 0 || listen(fd, SOMAXCONN) < 0) {
-        fail(path, strerror(errno));
-        unlink(path);
-        close(fd);
-        return -1;
-    }
-    return fd;
+    return -1;
+}
+
+/* Which file our socket has, if any: an abstract name has none. */
+static struct stat identify_socket(const char *path)
+{
+    struct stat file;
+    if (path[0] == '@' || lstat(path, &file) < 0)
+        memset(&file, 0, sizeof file);
+    return file;
 }
 
 /* Only our own file: somebody may have put another in its place. */
 static void remove_socket(const char *path, const struct stat *ours)
 {
     struct stat now;
-    if (lstat(path, &now) == 0 && now.st_dev == ours->st_dev && now.st_ino == ours->st_ino)
+    if (ours->st_ino != 0 && lstat(path, &now) == 0 && now.st_dev == ours->st_dev &&
+        now.st_ino == ours->st_ino)
         unlink(path);
 }
 
@@ -327,13 +326,14 @@ int main(int argc, char **argv)
     }
     if (arrange_descriptors() < 0)
         return EXIT_FAILURE;
-    struct stat file;
-    int listener = open_listener(argv[1], &file);
-    if (listener < 0)
-        return EXIT_FAILURE;
-    say(&out, "Listening for descriptors on %s.", argv[1]);
-    int status = serve(listener, argv + 2);
-    remove_socket(argv[1], &file);
+    int listener = open_listener(argv[1]);
+    int status = caught ? 0 : listener;
+    if (listener >= 0) {
+        struct stat file = identify_socket(argv[1]);
+        say(&out, "Listening for descriptors on %s.", argv[1]);
+        status = serve(listener, argv + 2);
+        remove_socket(argv[1], &file);
+    }
     if (status < 0)
         return EXIT_FAILURE;
     say(&out, caught == SIGINT    ? "Interrupted; exiting."

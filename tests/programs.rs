@@ -637,6 +637,98 @@ fn any_address_takes_both_families() {
     }
 }
 
+#[test]
+fn a_worker_takes_the_place_of_one_that_was_killed_and_of_no_other() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let first = worker(Link::Shared, &socket, &["echo", "first"]);
+    first.signal(libc::SIGKILL);
+    first.end();
+    assert!(socket.exists());
+    let second = worker(Link::Shared, &socket, &["echo", "second"]);
+    let mut command = Command::new(example("worker", Link::Shared));
+    let third = Program::start(command.arg(&socket).args(["echo", "third"]));
+    assert_eq!(third.end(), End::Exited(1));
+    let complaint = format!("worker: {}: Address already in use", socket.display());
+    assert_eq!(third.complaints(), [complaint]);
+    let (server, port) = server(Link::Shared, "127.0.0.1", &socket);
+    assert_eq!(ask(local(port), ""), "second\n");
+    server.end_with(ENDINGS[1]);
+    second.end_with(ENDINGS[1]);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_socket_is_for_one_user_whatever_the_umask() {
+    for mask in ["000", "022", "277"] {
+        let dir = TempDir::new();
+        let socket = dir.path().join("socket");
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("umask {mask}; exec \"$@\""), "sh"]);
+        command.arg(example("worker", Link::Shared)).arg(&socket).arg("true");
+        let worker = Program::start(&mut command);
+        worker.says("Listening for descriptors on ");
+        assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o7777, 0o600);
+        worker.end_with(ENDINGS[1]);
+    }
+}
+
+#[test]
+fn the_path_may_be_long() {
+    let dir = TempDir::new();
+    for parts in [2, 4, 15] {
+        let mut path = dir.path().to_path_buf();
+        (0..parts).for_each(|_| path.push("folder ".repeat(30)));
+        fs::create_dir_all(&path).unwrap();
+        path.push("socket".repeat(40));
+        let worker = worker(Link::Shared, &path, &["echo", "served"]);
+        let (server, port) = server(Link::Shared, "127.0.0.1", &path);
+        assert_eq!(ask(local(port), ""), "served\n");
+        server.end_with(ENDINGS[1]);
+        worker.end_with(ENDINGS[1]);
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn the_name_may_be_abstract() {
+    let dir = TempDir::new();
+    let name = PathBuf::from(format!("@{}", dir.path().file_name().unwrap().to_str().unwrap()));
+    let file = dir.path().join(&name);
+    fs::write(&file, "not of the worker").unwrap();
+    let mut command = Command::new(example("worker", Link::Shared));
+    command.arg(&name).args(["echo", "served"]).current_dir(dir.path());
+    let worker = Program::start(&mut command);
+    worker.says("Listening for descriptors on @");
+    let (server, port) = server(Link::Shared, "127.0.0.1", &name);
+    assert_eq!(ask(local(port), ""), "served\n");
+    server.end_with(ENDINGS[1]);
+    worker.end_with(ENDINGS[1]);
+    assert!(file.exists());
+}
+
+#[test]
+fn a_worker_that_waits_for_another_to_start_can_be_ended() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    for ending in ENDINGS {
+        let lock = fs::File::open(dir.path()).unwrap();
+        lock.lock().unwrap();
+        let start = || {
+            let mut command = Command::new(example("worker", Link::Shared));
+            Program::start(command.arg(&socket).args(["echo", "served"]))
+        };
+        let (ended, waiting) = (start(), start());
+        waiting.rests();
+        ended.end_with(ending);
+        assert!(ended.complaints().is_empty());
+        assert!(!socket.exists());
+        drop(lock);
+        waiting.says("Listening for descriptors on ");
+        waiting.end_with(ending);
+    }
+}
+
 // ---- The command -----------------------------------------------------------------------------
 
 #[test]
@@ -1156,14 +1248,20 @@ fn errors_name_what_failed_and_why() {
     let stale = dir.path().join("stale");
     drop(UnixListener::bind(&stale).unwrap());
     let stale = stale.to_str().unwrap();
+    let live = dir.path().join("live");
+    let _live = UnixListener::bind(&live).unwrap();
+    let live = live.to_str().unwrap();
+    let plain = dir.path().join("plain");
+    fs::write(&plain, "mine").unwrap();
+    let plain = plain.to_str().unwrap();
     let missing = dir.path().join("missing");
     let missing = missing.to_str().unwrap();
     let inside = format!("{missing}/socket");
     let long = format!("{}/{}", dir.path().display(), "x".repeat(108));
-    let too_long = "too long for the path of a socket, which has 107 bytes at most";
+    let too_long = format!("{}/{}", dir.path().display(), "x".repeat(300));
     let no_port = "not a port number, which is from 0 to 65535";
     let no_file = "No such file or directory";
-    let cases: [(&str, &[&str], &str, &str); 15] = [
+    let cases: [(&str, &[&str], &str, &str); 17] = [
         ("server", &["127.0.0.1", "65536", stale], "65536", no_port),
         ("server", &["127.0.0.1", "http?", stale], "http?", no_port),
         ("server", &["127.0.0.1", "-1", stale], "-1", no_port),
@@ -1183,12 +1281,14 @@ fn errors_name_what_failed_and_why() {
         ("server", &["1.2.3.4.5", "0", stale], "1.2.3.4.5", ""),
         ("server", &["127.0.0.1", "0", stale], stale, "Connection refused"),
         ("server", &["127.0.0.1", "0", missing], missing, no_file),
-        ("server", &["127.0.0.1", "0", &long], &long, too_long),
-        ("server", &["127.0.0.1", "0", ""], "WORKER", "the path of the socket is empty"),
-        ("worker", &[stale, "true"], stale, "Address already in use"),
+        ("server", &["127.0.0.1", "0", &long], &long, no_file),
+        ("server", &["127.0.0.1", "0", &too_long], &too_long, "File name too long"),
+        ("server", &["127.0.0.1", "0", ""], "", no_file),
+        ("worker", &[live, "true"], live, "Address already in use"),
+        ("worker", &[plain, "true"], plain, "File exists"),
         ("worker", &[&inside, "true"], &inside, no_file),
-        ("worker", &[&long, "true"], &long, too_long),
-        ("worker", &["", "true"], "WORKER", "the path of the socket is empty"),
+        ("worker", &[&too_long, "true"], &too_long, "File name too long"),
+        ("worker", &["", "true"], "", no_file),
     ];
     for (name, arguments, what, why) in cases {
         let program = Program::start(Command::new(example(name, Link::Shared)).args(arguments));
@@ -1198,7 +1298,8 @@ fn errors_name_what_failed_and_why() {
         assert_eq!(complaints.len(), 1, "{complaints:?}");
         assert!(complaints[0].starts_with(&format!("{name}: {what}: {why}")), "{complaints:?}");
     }
-    assert!(Path::new(stale).exists(), "the file of another is left alone");
+    assert!(Path::new(live).exists(), "the file of another is left alone");
+    assert_eq!(fs::read_to_string(plain).unwrap(), "mine");
 }
 
 #[test]
