@@ -1,18 +1,30 @@
-# libancillary: build, try, test.
+# libancillary: build, try, test, install.
 #
 #   make              the shared and the static library, in $(BUILD)
 #   make demo         watch a process serve a connection that it never accepted
 #   make check        the tests
+#   make install      libraries, header, pkg-config file and manual pages, below $(DESTDIR)$(PREFIX)
+#   make uninstall    removes them
 #   make check-msrv   whether the library builds with Rust 1.63 (on Debian)
 #   make header       generate include/ancillary.h anew from the sources
 #   make clean        remove $(BUILD) and target
+#
+# With the crates in a folder `vendor` beside this file (`cargo vendor`), or in $(VENDOR), nothing
+# is fetched.
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
+DESTDIR ?=
+BUILD ?= build
 
 CARGO ?= cargo
 CC ?= cc
-OBJCOPY ?= objcopy
 AR ?= ar
+OBJCOPY ?= objcopy
+INSTALL ?= install
 CFLAGS ?= -O2
-BUILD ?= build
 
 SOURCE := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' $(SOURCE)/Cargo.toml)
@@ -21,13 +33,19 @@ SONAME := libancillary.so.$(MAJOR)
 SHARED := $(BUILD)/libancillary.so.$(VERSION)
 STATIC := $(BUILD)/libancillary.a
 
+VENDOR ?= $(wildcard $(SOURCE)/vendor)
+ifneq ($(VENDOR),)
+CARGO_OFFLINE := --offline --config 'source.crates-io.replace-with="vendored"' \
+	--config 'source.vendored.directory="$(abspath $(VENDOR))"'
+endif
+
 RUST_SOURCES := $(wildcard $(SOURCE)/src/*.rs $(SOURCE)/src/*/*.rs) $(addprefix $(SOURCE)/,Cargo.toml Cargo.lock build.rs)
 RUST_ARCHIVE := $(BUILD)/cargo/release/libancillary.a
 HEADER_TOOL = CARGO_TARGET_DIR=$(abspath $(BUILD))/tools $(CARGO) run --quiet --locked \
 	--manifest-path $(SOURCE)/tools/header/Cargo.toml --
 EXAMPLES := $(patsubst $(SOURCE)/c-examples/%.c,$(BUILD)/examples/%,$(wildcard $(SOURCE)/c-examples/*.c))
 
-.PHONY: all examples demo check check-msrv header check-header clean
+.PHONY: all examples demo check check-msrv header check-header install uninstall clean
 .DELETE_ON_ERROR:
 
 all: $(SHARED) $(STATIC)
@@ -36,7 +54,7 @@ all: $(SHARED) $(STATIC)
 # which not every target of the compiler has by default. With frame pointers they are a quarter
 # smaller.
 $(RUST_ARCHIVE): $(RUST_SOURCES)
-	CARGO_TARGET_DIR=$(abspath $(BUILD))/cargo $(CARGO) rustc --release --lib --locked \
+	CARGO_TARGET_DIR=$(abspath $(BUILD))/cargo $(CARGO) rustc --release --lib --locked $(CARGO_OFFLINE) \
 		--manifest-path $(SOURCE)/Cargo.toml -- -C force-unwind-tables=yes -C force-frame-pointers=yes
 	@touch $@
 
@@ -81,6 +99,44 @@ check: check-header
 
 check-msrv:
 	sh $(SOURCE)/tools/check-msrv.sh $(BUILD)/msrv
+
+# What is installed, and where: of the pkg-config file the paths that lie below the prefix are
+# relative to it.
+PKGCONFIGDIR := $(LIBDIR)/pkgconfig
+MAN3 := $(notdir $(wildcard $(SOURCE)/man/*.3))
+MAN7 := $(notdir $(wildcard $(SOURCE)/man/*.7))
+# A page has the names of all its functions (mdoc(7), .Nm); the first is that of its file.
+names_of = $(filter-out $(basename $(1)),$(shell sed -n '/^.Sh NAME/,/^.Nd/s/^.Nm \([a-z_]*\).*/\1/p' $(SOURCE)/man/$(1)))
+MAN3_LINKS := $(foreach page,$(MAN3),$(addsuffix .3,$(call names_of,$(page))))
+INSTALLED := $(addprefix $(LIBDIR)/,libancillary.so.$(VERSION) $(SONAME) libancillary.so libancillary.a) \
+	$(INCLUDEDIR)/ancillary.h $(PKGCONFIGDIR)/ancillary.pc \
+	$(addprefix $(MANDIR)/man3/,$(MAN3) $(MAN3_LINKS)) $(addprefix $(MANDIR)/man7/,$(MAN7))
+below_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+
+$(BUILD)/ancillary.pc: $(SOURCE)/pkg/ancillary.pc.in $(SOURCE)/Makefile FORCE
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(call below_prefix,$(LIBDIR))|' \
+		-e 's|@INCLUDEDIR@|$(call below_prefix,$(INCLUDEDIR))|' \
+		-e 's|@VERSION@|$(VERSION)|' $< > $@
+
+# Its contents depend on variables of this call.
+FORCE:
+
+install: all $(BUILD)/ancillary.pc
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(LIBDIR) $(INCLUDEDIR) $(PKGCONFIGDIR) $(MANDIR)/man3 $(MANDIR)/man7)
+	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)
+	ln -sf libancillary.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libancillary.so
+	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)
+	$(INSTALL) -m 644 $(SOURCE)/include/ancillary.h $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -m 644 $(BUILD)/ancillary.pc $(DESTDIR)$(PKGCONFIGDIR)
+	$(INSTALL) -m 644 $(addprefix $(SOURCE)/man/,$(MAN3)) $(DESTDIR)$(MANDIR)/man3
+	$(foreach page,$(MAN3),$(foreach name,$(call names_of,$(page)), \
+		ln -sf $(page) $(DESTDIR)$(MANDIR)/man3/$(name).3 &&)) :
+	$(if $(MAN7),$(INSTALL) -m 644 $(addprefix $(SOURCE)/man/,$(MAN7)) $(DESTDIR)$(MANDIR)/man7)
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 
 clean:
 	rm -rf $(BUILD) $(SOURCE)/target
