@@ -594,6 +594,43 @@ static void temporary_names_can_be_taken(void)
 	leave_place();
 }
 
+/* The temporary file never allows more than what is asked for either: who watches
+ * the folder could connect to it. */
+static void look_at_temporary(const char *function)
+{
+	const char *there = names_in(".");
+
+	/* The file is the last thing to appear. */
+	if (strcmp(function, "chmod") == 0 || strcmp(function, "listen") == 0)
+		CHECK(access("s", F_OK) != 0);
+
+	if (strncmp(there, ".ancillary-", 11) == 0) {
+		char path[40];
+
+		CHECK(sscanf(there, "%39s", path) == 1);
+		CHECK_IS(found_at(path).st_mode & ~(S_IFSOCK | 0640u), 0);
+		if (strcmp(function, "listen") == 0)
+			CHECK_IS(found_at(path).st_mode, S_IFSOCK | 0640);
+	}
+}
+
+static void temporary_files_allow_no_more(void)
+{
+	enter_place();
+	umask(0);
+	for (size_t i = 0; i < 2 * ALL_TYPES; i++) {
+		int listener;
+
+		before_each = look_at_temporary;
+		NEW(listener, ancillary_listen("s", types[i / 2], 0640,
+					       i % 2 ? ANCILLARY_REPLACE : 0));
+		before_each = NULL;
+		CHECK(unlink("s") == 0);
+		CHECK(close(listener) == 0);
+	}
+	leave_place();
+}
+
 /* --- others that interfere --- */
 
 static const char *at_function;
@@ -798,5 +835,5 @@ CHECK_MAIN(CASE(dead_ones_are_replaced), CASE(a_live_socket_is_not_stolen),
 	   CASE(a_slow_server_sees_its_clients_only), CASE(of_several_starters_one_wins),
 	   CASE(one_may_be_killed_anywhere), CASE(one_may_be_killed_at_any_time),
 	   CASE(killed_ones_do_not_block_others), CASE(temporary_names_can_be_taken),
-	   CASE(another_program_may_be_faster), CASE(others_are_waited_for),
-	   CASE(waiting_is_not_cancelled))
+	   CASE(temporary_files_allow_no_more), CASE(another_program_may_be_faster),
+	   CASE(others_are_waited_for), CASE(waiting_is_not_cancelled))
