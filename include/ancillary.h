@@ -40,10 +40,23 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+/* What compilers can be told beyond the prototypes: that a result must be looked
+ * at, and that a pointer is never rightly NULL (which is -EINVAL).  A compiler
+ * or a reader of headers that knows none of it can have these defined as
+ * nothing before. */
+#ifndef ANCILLARY_MUST_CHECK
 #ifdef __GNUC__
 #define ANCILLARY_MUST_CHECK __attribute__((__warn_unused_result__))
 #else
 #define ANCILLARY_MUST_CHECK
+#endif
+#endif
+#ifndef ANCILLARY_NONNULL
+#ifdef __GNUC__
+#define ANCILLARY_NONNULL(argument) __attribute__((__nonnull__(argument)))
+#else
+#define ANCILLARY_NONNULL(argument)
+#endif
 #endif
 
 /* Of the older libancillary: as many descriptors as its arrays had room for
@@ -414,7 +427,8 @@ ssize_t ancillary_recv_fds(int sock,
                            size_t *nfds,
                            void *data,
                            size_t len,
-                           unsigned int flags);
+                           unsigned int flags)
+ANCILLARY_NONNULL(3);
 
 /**
  * Close descriptors, such as a receive gave.
@@ -458,7 +472,8 @@ void ancillary_close_fds(int *fds, size_t nfds);
 ANCILLARY_MUST_CHECK
 ssize_t ancillary_send_msg(int sock,
                            const struct ancillary_msg *msg,
-                           unsigned int flags);
+                           unsigned int flags)
+ANCILLARY_NONNULL(2);
 
 /**
  * Receive everything in one message, and tell every outcome apart.
@@ -506,7 +521,8 @@ ssize_t ancillary_send_msg(int sock,
 ANCILLARY_MUST_CHECK
 ssize_t ancillary_recv_msg(int sock,
                            struct ancillary_msg *msg,
-                           unsigned int flags);
+                           unsigned int flags)
+ANCILLARY_NONNULL(2);
 
 /**
  * Ask for the credentials of the sender with every message received
@@ -622,7 +638,8 @@ ssize_t ancillary_recv_creds(int sock,
                              struct ancillary_creds *creds,
                              void *data,
                              size_t len,
-                             unsigned int flags);
+                             unsigned int flags)
+ANCILLARY_NONNULL(2);
 
 /**
  * Who is on the other end: its pid, effective uid and effective gid
@@ -649,7 +666,8 @@ ssize_t ancillary_recv_creds(int sock,
  */
 ANCILLARY_MUST_CHECK
 int ancillary_peer_creds(int sock,
-                         struct ancillary_creds *creds);
+                         struct ancillary_creds *creds)
+ANCILLARY_NONNULL(2);
 
 /**
  * A pidfd of the process on the other end (SO_PEERPIDFD, Linux 6.5).
@@ -782,7 +800,8 @@ ANCILLARY_MUST_CHECK
 int ancillary_listen(const char *path,
                      int type,
                      mode_t mode,
-                     unsigned int flags);
+                     unsigned int flags)
+ANCILLARY_NONNULL(1);
 
 /**
  * Make a socket and connect it to a name.
@@ -819,7 +838,8 @@ int ancillary_listen(const char *path,
 ANCILLARY_MUST_CHECK
 int ancillary_connect(const char *path,
                       int type,
-                      unsigned int flags);
+                      unsigned int flags)
+ANCILLARY_NONNULL(1);
 
 /**
  * Send descriptors, in the way of the older libancillary.
@@ -890,7 +910,7 @@ int ancil_send_fd(int sock, int fd);
  *
  * Returns 0, or -1 with errno set as by ancil_recv_fds(), and *fd is -1.
  */
-int ancil_recv_fd(int sock, int *fd);
+int ancil_recv_fd(int sock, int *fd) ANCILLARY_NONNULL(2);
 
 #ifdef __cplusplus
 }

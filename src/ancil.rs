@@ -109,6 +109,7 @@ pub extern "C" fn ancil_send_fd(sock: c_int, fd: c_int) -> c_int {
 ///   fd     where it goes: yours to close, and not close-on-exec
 ///
 /// Returns 0, or -1 with errno set as by ancil_recv_fds(), and *fd is -1.
+/// cbindgen:postfix=ANCILLARY_NONNULL(2)
 #[no_mangle]
 pub unsafe extern "C" fn ancil_recv_fd(sock: c_int, fd: *mut c_int) -> c_int {
     // SAFETY: the caller promises room for a descriptor at `fd`.

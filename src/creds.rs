@@ -131,6 +131,7 @@ pub unsafe extern "C" fn ancillary_send_creds(
 ///             SO_PASSCRED is off, or was off when the message was sent.
 ///   -E2BIG    Descriptors came with it; they were closed.
 ///   -EINVAL   As there; or creds NULL.
+/// cbindgen:postfix=ANCILLARY_NONNULL(2)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn ancillary_recv_creds(

@@ -148,6 +148,7 @@ pub unsafe extern "C" fn ancillary_send_fds(
 /// If a thread is cancelled (pthread_cancel(3)) while it waits in this call
 /// with ANCILLARY_WAITALL, the descriptors that have come so far are in fds:
 /// give the array to ancillary_close_fds() in a clean-up handler.
+/// cbindgen:postfix=ANCILLARY_NONNULL(3)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn ancillary_recv_fds(

@@ -121,6 +121,7 @@ impl ancillary_msg {
 ///   -EPERM      The identity is not one that this process may attach.
 ///   -ESRCH      There is no process with that pid.
 ///   -EFAULT     A buffer in iov is not readable.
+/// cbindgen:postfix=ANCILLARY_NONNULL(2)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn ancillary_send_msg(
@@ -192,6 +193,7 @@ pub unsafe extern "C" fn ancillary_send_msg(
 ///   -E2BIG, -EMFILE, -ENFILE, -EACCES
 ///               With ANCILLARY_LOSSLESS: the descriptors, or a pidfd, cannot
 ///               be delivered whole; nothing was consumed.
+/// cbindgen:postfix=ANCILLARY_NONNULL(2)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn ancillary_recv_msg(

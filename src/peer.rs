@@ -28,6 +28,7 @@ use libc::{c_char, c_int, gid_t, size_t, ssize_t};
 ///   -EINVAL             creds NULL.
 ///
 /// On a listening socket it is the process that called listen().
+/// cbindgen:postfix=ANCILLARY_NONNULL(2)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn ancillary_peer_creds(sock: c_int, creds: *mut ancillary_creds) -> c_int {

@@ -65,6 +65,7 @@ use libc::{c_char, c_int, c_uint, mode_t};
 /// ANCILLARY_REPLACE in that directory removes.
 ///
 /// Not a cancellation point (pthread_cancel(3)).
+/// cbindgen:postfix=ANCILLARY_NONNULL(1)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn ancillary_listen(
@@ -107,6 +108,7 @@ pub unsafe extern "C" fn ancillary_listen(
 ///                   A table or memory is full.
 ///
 /// Not a cancellation point (pthread_cancel(3)).
+/// cbindgen:postfix=ANCILLARY_NONNULL(1)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn ancillary_connect(

@@ -1,5 +1,8 @@
 //! What a C program and its linker see of the library: the header, the names, the ELF files.
 
+// The library builds with Rust 1.63; its tests may need a newer one.
+#![allow(clippy::incompatible_msrv)]
+
 mod common;
 
 use common::{c_file, compile, compiler, run, run_ok, said, shipped, source, Link, TempDir};
@@ -98,35 +101,83 @@ fn check_text(mut compiler: Command, text: &str, options: &[&str]) -> Result<(),
 
 const ALONE: &str = "#include <ancillary.h>\n#include <ancillary.h>\n";
 
+/// With other headers before it, and behind it.
+const ORDERS: [&str; 3] = [
+    ALONE,
+    "#include <stdio.h>\n#include <sys/socket.h>\n#include <unistd.h>\n#include <ancillary.h>\n",
+    "#include <ancillary.h>\n#include <sys/un.h>\n#include <stdint.h>\n#include <errno.h>\n",
+];
+
+/// Every way to compile the header that a user may have: none warns.
+fn header_compiles(new: impl Fn() -> Command, language: &str, standards: &[&str]) {
+    let strict = ["-Wconversion", "-Wsign-conversion", "-Wundef", "-Wcast-qual", "-Wshadow"];
+    for standard in standards {
+        let standard = format!("-std={standard}");
+        let mut options = vec!["-x", language, &standard];
+        options.extend(strict);
+        for order in ORDERS {
+            check_text(new(), order, &options)
+                .unwrap_or_else(|said| panic!("{standard}:\n{order}\n{said}"));
+        }
+    }
+}
+
+const C: [&str; 7] = ["gnu89", "c89", "c99", "c11", "c17", "gnu17", "c2x"];
+const CPP: [&str; 7] = ["c++98", "c++11", "c++14", "c++17", "c++20", "c++2b", "gnu++17"];
+
+fn found(tool: &str) -> bool {
+    let version = Command::new(tool).arg("--version").output();
+    let found = version.is_ok_and(|output| output.status.success());
+    if !found {
+        common::missing(tool);
+    }
+    found
+}
+
 #[test]
-fn header_compiles_alone() {
-    for standard in ["-std=gnu89", "-std=c89", "-std=c99", "-std=c11", "-std=gnu17"] {
-        let options = ["-x", "c", standard, "-Wstrict-prototypes", "-Wundef"];
-        check_text(compiler(), ALONE, &options)
-            .unwrap_or_else(|said| panic!("with {standard}:\n{said}"));
+fn header_compiles_as_c() {
+    header_compiles(compiler, "c", &C);
+    if found("clang") {
+        header_compiles(|| Command::new("clang"), "c", &C);
     }
 }
 
 #[test]
 fn header_compiles_as_cpp() {
-    let plain = Command::new("c++").arg("--version").output();
-    if !plain.is_ok_and(|output| output.status.success()) {
-        return common::missing("c++");
+    for compiler in ["c++", "clang++"] {
+        if found(compiler) {
+            header_compiles(|| Command::new(compiler), "c++", &CPP);
+        }
     }
-    let text =
-        format!("{ALONE}int main() {{ return ancillary_max_fds() != ANCILLARY_MAX_FDS; }}\n");
-    for standard in ["-std=c++98", "-std=c++11", "-std=c++17"] {
-        check_text(Command::new("c++"), &text, &["-x", "c++", standard])
-            .unwrap_or_else(|said| panic!("with {standard}:\n{said}"));
+}
+
+#[test]
+fn header_names_are_those_of_c() {
+    if !found("c++") {
+        return;
     }
-    // The names are C's.
     let dir = TempDir::new();
     let (file, program) = (dir.path().join("text.cc"), dir.path().join("program"));
-    fs::write(&file, text).expect("a file");
+    let text = "int main() { return ancillary_max_fds() != ANCILLARY_MAX_FDS; }\n";
+    fs::write(&file, format!("{ALONE}{text}")).expect("a file");
     let mut compiler = Command::new("c++");
     compiler.arg("-I").arg(&shipped().include).arg(&file).arg(&shipped().archive);
     run_ok(compiler.arg("-o").arg(&program));
     run_ok(&mut Command::new(&program));
+}
+
+#[test]
+fn header_has_no_comments_of_cpp() {
+    assert!(!header().contains("//"));
+}
+
+#[test]
+fn null_is_warned_of_where_it_is_never_right() {
+    let text = format!("{ALONE}int main(void) {{ return ancillary_peer_creds(0, NULL); }}\n");
+    let warned = check_text(compiler(), &text, &["-x", "c", "-std=c99"]).expect_err("NULL");
+    assert!(warned.contains("nonnull"), "{warned}");
+    let blank = ["-x", "c", "-std=c99", "-DANCILLARY_NONNULL(argument)="];
+    check_text(compiler(), &text, &blank).unwrap_or_else(|said| panic!("{said}"));
 }
 
 #[test]
@@ -153,7 +204,7 @@ fn unused_results_are_warned_of() {
         "ancillary_connect(0, 0, 0)",
     ];
     let program = |statement: &str| format!("{ALONE}int main(void) {{ {statement}; return 0; }}\n");
-    let options = ["-x", "c", "-std=c99"];
+    let options = ["-x", "c", "-std=c99", "-DANCILLARY_NONNULL(argument)="];
     for call in calls {
         let ignored = check_text(compiler(), &program(call), &options).expect_err(call);
         assert!(ignored.contains("unused-result"), "{call}:\n{ignored}");
@@ -342,6 +393,34 @@ fn shared_library_is_hardened() {
             segment[0] != "LOAD" || !(flags.contains('W') && flags.contains('E')),
             "{segments}"
         );
+    }
+}
+
+#[test]
+fn archive_links_with_another_rust_library() {
+    let dir = TempDir::new();
+    let at = |name: &str| dir.path().join(name);
+    let other =
+        "#[no_mangle] pub extern \"C\" fn other() -> usize { format!(\"{:?}\", [1]).len() }\n";
+    fs::write(at("other.rs"), other).expect("a file");
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let mut rustc = Command::new(rustc);
+    rustc.args(["--crate-type", "staticlib", "--edition", "2021", "-o"]);
+    run_ok(rustc.arg(at("libother.a")).arg(at("other.rs")));
+    let text = "#include <ancillary.h>\nsize_t other(void);\n\
+                int main(void) { return other() != 3 || ancillary_max_fds() < 1; }\n";
+    fs::write(at("main.c"), text).expect("a file");
+    // In either order, and each named twice.
+    for order in [["libother.a", "ours"], ["ours", "libother.a"]] {
+        let archives = order.map(|name| match name {
+            "ours" => shipped().archive.clone(),
+            name => at(name),
+        });
+        let mut compiler = compiler();
+        compiler.arg("-I").arg(&shipped().include).arg(at("main.c")).args(&archives);
+        compiler.args(&archives).args(["-pthread", "-ldl", "-lm", "-o"]).arg(at("main"));
+        run_ok(&mut compiler);
+        run_ok(&mut Command::new(at("main")));
     }
 }
 

@@ -2,6 +2,8 @@
 
 #include "check.h"
 
+/* NULL is passed here to see it refused. */
+#define ANCILLARY_NONNULL(argument)
 #include <ancillary.h>
 /* A second time, which does nothing. */
 #include <ancillary.h>

@@ -4,6 +4,8 @@
 #include "check.h"
 #include "kit.h"
 
+/* NULL is passed here to see it refused. */
+#define ANCILLARY_NONNULL(argument)
 #include <ancillary.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -3,6 +3,8 @@
 #include "check.h"
 #include "kit.h"
 
+/* NULL is passed here to see it refused. */
+#define ANCILLARY_NONNULL(argument)
 #include <ancillary.h>
 #include <limits.h>
 #include <stdint.h>

@@ -5,6 +5,8 @@
 #include "shim.h"
 #include "users.h"
 
+/* NULL is passed here to see it refused. */
+#define ANCILLARY_NONNULL(argument)
 #include <ancillary.h>
 #include <netinet/in.h>
 #include <string.h>

@@ -6,6 +6,8 @@
 #include "place.h"
 #include "users.h"
 
+/* NULL is passed here to see it refused. */
+#define ANCILLARY_NONNULL(argument)
 #include <ancillary.h>
 #include <fcntl.h>
 #include <limits.h>

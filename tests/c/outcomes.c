@@ -5,6 +5,8 @@
 #include "kit.h"
 #include "shim.h"
 
+/* NULL is passed here to see it refused. */
+#define ANCILLARY_NONNULL(argument)
 #include <ancillary.h>
 #include <limits.h>
 #include <stdint.h>

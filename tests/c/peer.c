@@ -5,6 +5,8 @@
 #include "shim.h"
 #include "users.h"
 
+/* NULL is passed here to see it refused. */
+#define ANCILLARY_NONNULL(argument)
 #include <ancillary.h>
 #include <fcntl.h>
 #include <limits.h>
