@@ -6,7 +6,9 @@
 #   make install      libraries, header, pkg-config file and manual pages, below $(DESTDIR)$(PREFIX)
 #   make uninstall    removes them
 #   make check-msrv   whether the library builds with Rust 1.63 (on Debian)
+#   make compare-abi  the ABI with that of the last release (with abidiff)
 #   make header       generate include/ancillary.h anew from the sources
+#   make abi          describe the ABI anew in pkg/ancillary.abi
 #   make clean        remove $(BUILD) and target
 #
 # With the crates in a folder `vendor` beside this file (`cargo vendor`), or in $(VENDOR), nothing
@@ -45,7 +47,7 @@ HEADER_TOOL = CARGO_TARGET_DIR=$(abspath $(BUILD))/tools $(CARGO) run --quiet --
 	--manifest-path $(SOURCE)/tools/header/Cargo.toml --
 EXAMPLES := $(patsubst $(SOURCE)/c-examples/%.c,$(BUILD)/examples/%,$(wildcard $(SOURCE)/c-examples/*.c))
 
-.PHONY: all examples demo check check-msrv header check-header install uninstall clean
+.PHONY: all examples demo check check-msrv compare-abi abi header check-header install uninstall clean
 .DELETE_ON_ERROR:
 
 all: $(SHARED) $(STATIC)
@@ -96,6 +98,13 @@ check-header:
 
 check: check-header
 	CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked --manifest-path $(SOURCE)/Cargo.toml
+
+abi:
+	ANCILLARY_WRITE_ABI=1 CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked \
+		--manifest-path $(SOURCE)/Cargo.toml --test description
+
+compare-abi:
+	sh $(SOURCE)/tools/compare-abi.sh $(BUILD)/abi
 
 check-msrv:
 	sh $(SOURCE)/tools/check-msrv.sh $(BUILD)/msrv
