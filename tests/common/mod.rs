@@ -63,7 +63,7 @@ pub fn shipped() -> &'static Shipped {
 
 /// Takes away what the cargo that runs the tests, or its user, has put into the environment for
 /// that run: the libraries are to be what a plain `make` gives.
-fn leave_cargo(command: &mut Command) {
+pub fn leave_cargo(command: &mut Command) {
     const NAMES: [&str; 9] = [
         "RUSTFLAGS",
         "RUSTDOCFLAGS",
