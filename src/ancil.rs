@@ -2,7 +2,7 @@
 
 use crate::arrays;
 use crate::descriptors::Slots;
-use crate::errno::{returning, CValue, Errno, Result};
+use crate::errno::{returning, CValue, Errno};
 use crate::flags::Flags;
 use crate::payload::{no_buffer, Payload};
 use crate::receive::{is_end, receive, Ending};
@@ -50,7 +50,7 @@ pub unsafe extern "C" fn ancil_send_fds_with_buffer(
 ) -> c_int {
     let _ = buffer;
     // SAFETY: the caller promises `n_fds` descriptors at `fds`.
-    returning(|| unsafe { send(sock, fds, n_fds) })
+    unsafe { send(sock, fds, n_fds) }
 }
 
 /// Receive descriptors, in the way of the older libancillary.
@@ -78,21 +78,21 @@ pub unsafe extern "C" fn ancil_recv_fds_with_buffer(
 ) -> c_int {
     let _ = buffer;
     // SAFETY: the caller promises room for `n_fds` descriptors at `fds`.
-    returning(|| unsafe { receive_up_to(sock, fds, n_fds) })
+    unsafe { receive_up_to(sock, fds, n_fds) }
 }
 
 /// ancil_send_fds_with_buffer() without a buffer.
 #[no_mangle]
 pub unsafe extern "C" fn ancil_send_fds(sock: c_int, fds: *const c_int, n_fds: c_uint) -> c_int {
     // SAFETY: the caller promises `n_fds` descriptors at `fds`.
-    returning(|| unsafe { send(sock, fds, n_fds) })
+    unsafe { send(sock, fds, n_fds) }
 }
 
 /// ancil_recv_fds_with_buffer() without a buffer.
 #[no_mangle]
 pub unsafe extern "C" fn ancil_recv_fds(sock: c_int, fds: *mut c_int, n_fds: c_uint) -> c_int {
     // SAFETY: the caller promises room for `n_fds` descriptors at `fds`.
-    returning(|| unsafe { receive_up_to(sock, fds, n_fds) })
+    unsafe { receive_up_to(sock, fds, n_fds) }
 }
 
 /// Send one descriptor, in the way of the older libancillary: as
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn ancil_recv_fds(sock: c_int, fds: *mut c_int, n_fds: c_u
 #[no_mangle]
 pub extern "C" fn ancil_send_fd(sock: c_int, fd: c_int) -> c_int {
     // SAFETY: there is one descriptor.
-    returning(|| unsafe { send(sock, &fd, 1) })
+    unsafe { send(sock, &fd, 1) }
 }
 
 /// Receive one descriptor, in the way of the older libancillary.
@@ -113,42 +113,49 @@ pub extern "C" fn ancil_send_fd(sock: c_int, fd: c_int) -> c_int {
 #[no_mangle]
 pub unsafe extern "C" fn ancil_recv_fd(sock: c_int, fd: *mut c_int) -> c_int {
     // SAFETY: the caller promises room for a descriptor at `fd`.
-    returning(|| unsafe { receive_up_to(sock, fd, 1) }.map(|_| OldValue(0)))
+    unsafe { receive_up_to(sock, fd, 1) }.min(0)
 }
 
 /// # Safety
 /// `fds` is NULL, or `n_fds` descriptors are there.
-unsafe fn send(sock: c_int, fds: *const c_int, n_fds: c_uint) -> Result<OldValue> {
-    // SAFETY: the caller's promise.
-    let fds = unsafe { arrays::lent(fds, n_fds as usize) }?;
-    if fds.len() > MAX_FDS {
-        return Err(Errno::INVAL);
-    }
-    let (mut iov, mut mark) = (no_buffer(), MARK);
-    let mut payload = Payload::markers(&mut iov, 1, &mut mark);
-    send::send(sock, &mut payload, fds, None, Flags::NONE)?;
-    Ok(OldValue(0))
+#[inline(never)]
+unsafe fn send(sock: c_int, fds: *const c_int, n_fds: c_uint) -> c_int {
+    returning(|| {
+        // SAFETY: the caller's promise.
+        let fds = unsafe { arrays::lent(fds, n_fds as usize) }?;
+        if fds.len() > MAX_FDS {
+            return Err(Errno::INVAL);
+        }
+        let (mut iov, mut mark) = (no_buffer(), MARK);
+        let mut payload = Payload::markers(&mut iov, 1, &mut mark);
+        send::send(sock, &mut payload, fds, None, Flags::NONE)?;
+        Ok(OldValue(0))
+    })
 }
 
 /// # Safety
 /// `fds` is NULL, or there is room for `n_fds` descriptors.
-unsafe fn receive_up_to(sock: c_int, fds: *mut c_int, n_fds: c_uint) -> Result<OldValue> {
-    // SAFETY: the caller's promise.
-    let mut slots = Slots::new(unsafe { arrays::filled(fds, n_fds as usize) }?);
-    if slots.room() > MAX_FDS {
-        return Err(Errno::INVAL);
-    }
-    let (mut iov, mut mark) = (no_buffer(), MARK);
-    let mut payload = Payload::markers(&mut iov, 1, &mut mark);
-    let received = receive(sock, &mut payload, &mut slots, Flags::OPEN_ON_EXEC, Ending::Tolerant)?;
-    if slots.filled() > 0 {
-        return Ok(OldValue(slots.filled() as c_int));
-    }
-    if is_end(sock, received.bytes) {
-        return Err(Errno::PIPE);
-    }
-    if slots.room() == 0 {
-        return Ok(OldValue(0));
-    }
-    Err(received.lost.unwrap_or(Errno::NOMSG))
+#[inline(never)]
+unsafe fn receive_up_to(sock: c_int, fds: *mut c_int, n_fds: c_uint) -> c_int {
+    returning(|| {
+        // SAFETY: the caller's promise.
+        let mut slots = Slots::new(unsafe { arrays::filled(fds, n_fds as usize) }?);
+        if slots.room() > MAX_FDS {
+            return Err(Errno::INVAL);
+        }
+        let (mut iov, mut mark) = (no_buffer(), MARK);
+        let mut payload = Payload::markers(&mut iov, 1, &mut mark);
+        let received =
+            receive(sock, &mut payload, &mut slots, Flags::OPEN_ON_EXEC, Ending::Tolerant)?;
+        if slots.filled() > 0 {
+            return Ok(OldValue(slots.filled() as c_int));
+        }
+        if is_end(sock, received.bytes) {
+            return Err(Errno::PIPE);
+        }
+        if slots.room() == 0 {
+            return Ok(OldValue(0));
+        }
+        Err(received.lost.unwrap_or(Errno::NOMSG))
+    })
 }

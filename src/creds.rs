@@ -27,7 +27,7 @@ use libc::{c_int, c_uint, c_void, size_t, ssize_t};
 #[must_use]
 #[no_mangle]
 pub extern "C" fn ancillary_set_passcred(sock: c_int, on: c_int) -> c_int {
-    returning(|| sys::set_passing(sock, Passing::Creds, on != 0))
+    set_passing(sock, Passing::Creds, on)
 }
 
 /// Ask for a pidfd of the sender with every message received (SO_PASSPIDFD,
@@ -44,7 +44,7 @@ pub extern "C" fn ancillary_set_passcred(sock: c_int, on: c_int) -> c_int {
 #[must_use]
 #[no_mangle]
 pub extern "C" fn ancillary_set_passpidfd(sock: c_int, on: c_int) -> c_int {
-    returning(|| sys::set_passing(sock, Passing::Pidfd, on != 0))
+    set_passing(sock, Passing::Pidfd, on)
 }
 
 /// Take descriptors from the peer, or refuse them (SO_PASSRIGHTS, Linux 6.16).
@@ -63,7 +63,12 @@ pub extern "C" fn ancillary_set_passpidfd(sock: c_int, on: c_int) -> c_int {
 #[must_use]
 #[no_mangle]
 pub extern "C" fn ancillary_set_passrights(sock: c_int, on: c_int) -> c_int {
-    returning(|| sys::set_passing(sock, Passing::Fds, on != 0))
+    set_passing(sock, Passing::Fds, on)
+}
+
+#[inline(never)]
+fn set_passing(sock: c_int, what: Passing, on: c_int) -> c_int {
+    returning(|| sys::set_passing(sock, what, on != 0))
 }
 
 /// Send a payload with credentials.

@@ -63,8 +63,8 @@ impl<'a> Slots<'a> {
         let (whole, lost) = if signs < 0 { up_to_gap(arrived) } else { (arrived.len(), None) };
         let free = self.slots.get_mut(self.filled..).unwrap_or_default();
         let delivered = free.len().min(whole);
-        for (slot, fd) in free.iter_mut().zip(arrived.iter().take(delivered)) {
-            *slot = *fd;
+        if let (Some(slots), Some(fds)) = (free.get_mut(..delivered), arrived.get(..delivered)) {
+            slots.copy_from_slice(fds);
         }
         self.filled = self.filled.saturating_add(delivered);
         if delivered < arrived.len() {
