@@ -298,8 +298,9 @@ ANCILLARY_MUST_CHECK int ancillary_recv_fd(int sock);
  *           close your own whenever you like.  May be NULL if nfds is 0.
  *   nfds    how many, 0 or more.  On a stream any number; on seqpacket and
  *           datagram sockets at most ANCILLARY_MAX_FDS.
- *   data    the payload.  NULL, with len 0: a marker byte of zero is sent for
- *           each message needed, because descriptors travel only with bytes.
+ *   data    the payload.  NULL, with len 0 and nfds not 0: a marker byte of
+ *           zero is sent for each message needed, because descriptors travel
+ *           only with bytes.
  *   len     bytes of payload, 1 or more: at least one for each
  *           ANCILLARY_MAX_FDS descriptors or part of that many
  *   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
@@ -387,18 +388,19 @@ ssize_t ancillary_send_fds(int sock,
  * for what makes room instead of polling.)
  *
  * Returns the number of payload bytes received; 0 when the peer has closed.
- * (On seqpacket 0 can also be an empty message, and on a datagram socket it
- * is one; such a message can carry descriptors, so look at *nfds.)  Less than len is usual on a stream, unless
- * ANCILLARY_WAITALL is given; then it means that the peer has closed, or that
- * a signal (ANCILLARY_INTR), the end of the time to wait or an error came
- * after a part was received.
+ * (On seqpacket 0 can also be an empty message, and on a datagram socket it is
+ * one.  Such a message can carry descriptors: look at *nfds.)  Less than len
+ * is usual on a stream, unless ANCILLARY_WAITALL is given; then it means that
+ * the peer has closed, or that a signal (ANCILLARY_INTR), the end of the time
+ * to wait or an error came after a part was received.
  *
  * Or returns a negative errno value:
  *
  *   -EAGAIN     The call may not wait (ANCILLARY_DONTWAIT, O_NONBLOCK,
  *               SO_RCVTIMEO), and there is nothing: wait for POLLIN.
  *   -EINTR      ANCILLARY_INTR, and a signal was handled.
- *   -E2BIG      More descriptors came than *nfds.
+ *   -E2BIG      More descriptors came than *nfds, as far as the kernel tells:
+ *               what it could not install is not counted here.
  *   -EMFILE, -ENFILE
  *               The table of descriptors of the process, or of the system,
  *               was full, and the kernel did not install all of them.
@@ -419,7 +421,8 @@ ssize_t ancillary_send_fds(int sock,
  *
  * If a thread is cancelled (pthread_cancel(3)) while it waits in this call
  * with ANCILLARY_WAITALL, the descriptors that have come so far are in fds:
- * give the array to ancillary_close_fds() in a clean-up handler.
+ * set it to -1 before, and give it to ancillary_close_fds() in a clean-up
+ * handler.
  */
 ANCILLARY_MUST_CHECK
 ssize_t ancillary_recv_fds(int sock,
@@ -454,9 +457,8 @@ void ancillary_close_fds(int *fds, size_t nfds);
  *   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
  *
  * As ancillary_send_fds(), with the payload in several buffers and, if asked
- * for, an identity: the kernel lets a process attach its own pid and its real,
- * effective or saved uid and gid, and one with CAP_SYS_ADMIN, CAP_SETUID or
- * CAP_SETGID others (unix(7)).  It travels with the first byte.
+ * for, an identity, which travels with the first byte: as for
+ * ancillary_send_creds().
  *
  * Returns the number of payload bytes sent, which on a stream can be less than
  * asked for as in ancillary_send_fds(), or a negative errno value, and then
@@ -464,7 +466,7 @@ void ancillary_close_fds(int *fds, size_t nfds);
  *
  *   -EINVAL     msg NULL; size in it not known; iov NULL with iovlen not 0;
  *               iovlen over IOV_MAX; no byte in all of iov; a flag in it
- *               other than ANCILLARY_HAS_CREDS.
+ *               other than ANCILLARY_HAS_CREDS; a uid or gid of -1 to attach.
  *   -EPERM      The identity is not one that this process may attach.
  *   -ESRCH      There is no process with that pid.
  *   -EFAULT     A buffer in iov is not readable.
@@ -498,11 +500,13 @@ ANCILLARY_NONNULL(2);
  * reported: those at the end of a stream, and of messages sent before
  * SO_PASSCRED was on.
  *
- * With ANCILLARY_WAITALL, pieces from different senders have no identity in
- * common, and none is reported; without SO_PASSCRED on the same holds for
- * several pieces with a pidfd.  It ends also when something did not fit.  If a
- * thread is cancelled while it waits so, what has come so far is in fds and
- * pidfd, for a clean-up handler to close.
+ * With ANCILLARY_LOSSLESS a datagram that is longer than its room is cut all
+ * the same.  With ANCILLARY_WAITALL, pieces from different senders have no
+ * identity in common, and none is reported; without SO_PASSCRED on the same
+ * holds for several pieces with a pidfd.  It ends also when something did not
+ * fit.  If a thread is cancelled while it waits so, what has come so far is in
+ * fds and pidfd, for a clean-up handler to close: set them to -1 before the
+ * call.
  *
  * Returns the number of payload bytes received, 0 when the peer has closed,
  * as ancillary_recv_fds(); or a negative errno value, and then nothing was
@@ -566,7 +570,8 @@ ANCILLARY_MUST_CHECK int ancillary_set_passpidfd(int sock, int on);
  *
  * While descriptors are refused, sending them to this socket fails with
  * -EPERM at the sender; payload without descriptors passes.  Set it on a
- * listening socket before listen(): connections inherit it.
+ * listening socket before listen(): connections inherit it.  On a kernel
+ * without it, receive with no room for descriptors: they are closed.
  *
  * Returns 0, or a negative errno value: those of ancillary_set_passcred(),
  * and
@@ -629,7 +634,8 @@ ssize_t ancillary_send_creds(int sock,
  * creds unknown as well: those of ancillary_recv_fds(), and
  *
  *   -ENOMSG   A message came without usable credentials, and was consumed:
- *             SO_PASSCRED is off, or was off when the message was sent.
+ *             SO_PASSCRED is off, or was off when the message was sent; or
+ *             ANCILLARY_WAITALL joined pieces of several senders.
  *   -E2BIG    Descriptors came with it; they were closed.
  *   -EINVAL   As there; or creds NULL.
  */
@@ -720,13 +726,14 @@ ssize_t ancillary_peer_groups(int sock,
  *   sock    as for ancillary_peer_creds()
  *   label   where it goes, as a string that ends with a zero byte.  May be
  *           NULL if len is 0.
- *   len     bytes of room; 0 asks how long the label is at the most
+ *   len     bytes of room; 0 asks how long the label is at the most, to
+ *           which one byte is to be added
  *
  * Returns the length of the label in bytes, the zero byte not counted, or a
  * negative errno value:
  *
- *   -ERANGE             The label and the zero byte do not fit; nothing was
- *                       written.
+ *   -ERANGE             The label and the zero byte do not fit; none of it
+ *                       was written.
  *   -ENOPROTOOPT        There is no label: no security module that keeps them
  *                       is active, or there is no other end.
  *   -EINVAL             label NULL and len not 0.
@@ -742,9 +749,10 @@ ssize_t ancillary_peer_label(int sock,
  *
  *   path    a file name of any length the file system takes; or `@` and an
  *           abstract name of 1 to 107 bytes, which is used exactly as given
- *           (a file whose name begins with `@`: `./@name`)
+ *           (a file whose name begins with `@`: `./@name`).  Names longer
+ *           than a socket address take /proc (proc(5)).
  *   type    SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, with SOCK_NONBLOCK
- *           or'ed in or not
+ *           or'ed in or not; SOCK_CLOEXEC changes nothing
  *   mode    permission bits of the file, 0 to 0777, exactly these whatever
  *           the umask; connecting needs write permission.  Not used for an
  *           abstract name: anyone can connect to that.
@@ -762,11 +770,13 @@ ssize_t ancillary_peer_label(int sock,
  * is replaced, so no one has to remove it first.  Of several processes that
  * start at once one wins.  They wait for each other, with a lock on the
  * directory that leaves no file behind; ANCILLARY_DONTWAIT and ANCILLARY_INTR
- * apply to that wait.
+ * apply to that wait, which is short and which any socket in that directory
+ * can cause: after -EAGAIN try again.
  *
  * Returns the socket, which is yours to close and close-on-exec; the file
- * stays when you close it, unlink(2) it before.  Or returns a negative errno
- * value, and then nothing has changed:
+ * stays when you close it.  unlink(2) it before, if it still is yours: with
+ * lstat(2), right after this call and then, its device and inode tell.  Or
+ * returns a negative errno value, and then nothing has changed:
  *
  *   -EADDRINUSE     The name is in use: another socket is bound to it, or,
  *                   without ANCILLARY_REPLACE, its file is there.
@@ -811,8 +821,9 @@ ANCILLARY_NONNULL(1);
  *           socket, with SOCK_NONBLOCK or'ed in or not
  *   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
  *
- * Waits while the other side has more connections waiting than it listens
- * for, unless ANCILLARY_DONTWAIT or SOCK_NONBLOCK is given.
+ * The socket itself has no name, so the other side cannot answer datagrams
+ * from it.  Waits while the other side has more connections waiting than it
+ * listens for, unless ANCILLARY_DONTWAIT or SOCK_NONBLOCK is given.
  *
  * Returns the socket, which is yours to close and close-on-exec, or a negative
  * errno value:

@@ -54,7 +54,8 @@ pub extern "C" fn ancillary_set_passpidfd(sock: c_int, on: c_int) -> c_int {
 ///
 /// While descriptors are refused, sending them to this socket fails with
 /// -EPERM at the sender; payload without descriptors passes.  Set it on a
-/// listening socket before listen(): connections inherit it.
+/// listening socket before listen(): connections inherit it.  On a kernel
+/// without it, receive with no room for descriptors: they are closed.
 ///
 /// Returns 0, or a negative errno value: those of ancillary_set_passcred(),
 /// and
@@ -133,7 +134,8 @@ pub unsafe extern "C" fn ancillary_send_creds(
 /// creds unknown as well: those of ancillary_recv_fds(), and
 ///
 ///   -ENOMSG   A message came without usable credentials, and was consumed:
-///             SO_PASSCRED is off, or was off when the message was sent.
+///             SO_PASSCRED is off, or was off when the message was sent; or
+///             ANCILLARY_WAITALL joined pieces of several senders.
 ///   -E2BIG    Descriptors came with it; they were closed.
 ///   -EINVAL   As there; or creds NULL.
 /// cbindgen:postfix=ANCILLARY_NONNULL(2)

@@ -15,8 +15,9 @@ use libc::{c_int, c_uint, c_void, size_t, ssize_t, ucred};
 ///           close your own whenever you like.  May be NULL if nfds is 0.
 ///   nfds    how many, 0 or more.  On a stream any number; on seqpacket and
 ///           datagram sockets at most ANCILLARY_MAX_FDS.
-///   data    the payload.  NULL, with len 0: a marker byte of zero is sent for
-///           each message needed, because descriptors travel only with bytes.
+///   data    the payload.  NULL, with len 0 and nfds not 0: a marker byte of
+///           zero is sent for each message needed, because descriptors travel
+///           only with bytes.
 ///   len     bytes of payload, 1 or more: at least one for each
 ///           ANCILLARY_MAX_FDS descriptors or part of that many
 ///   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
@@ -115,18 +116,19 @@ pub unsafe extern "C" fn ancillary_send_fds(
 /// for what makes room instead of polling.)
 ///
 /// Returns the number of payload bytes received; 0 when the peer has closed.
-/// (On seqpacket 0 can also be an empty message, and on a datagram socket it
-/// is one; such a message can carry descriptors, so look at *nfds.)  Less than len is usual on a stream, unless
-/// ANCILLARY_WAITALL is given; then it means that the peer has closed, or that
-/// a signal (ANCILLARY_INTR), the end of the time to wait or an error came
-/// after a part was received.
+/// (On seqpacket 0 can also be an empty message, and on a datagram socket it is
+/// one.  Such a message can carry descriptors: look at *nfds.)  Less than len
+/// is usual on a stream, unless ANCILLARY_WAITALL is given; then it means that
+/// the peer has closed, or that a signal (ANCILLARY_INTR), the end of the time
+/// to wait or an error came after a part was received.
 ///
 /// Or returns a negative errno value:
 ///
 ///   -EAGAIN     The call may not wait (ANCILLARY_DONTWAIT, O_NONBLOCK,
 ///               SO_RCVTIMEO), and there is nothing: wait for POLLIN.
 ///   -EINTR      ANCILLARY_INTR, and a signal was handled.
-///   -E2BIG      More descriptors came than *nfds.
+///   -E2BIG      More descriptors came than *nfds, as far as the kernel tells:
+///               what it could not install is not counted here.
 ///   -EMFILE, -ENFILE
 ///               The table of descriptors of the process, or of the system,
 ///               was full, and the kernel did not install all of them.
@@ -147,7 +149,8 @@ pub unsafe extern "C" fn ancillary_send_fds(
 ///
 /// If a thread is cancelled (pthread_cancel(3)) while it waits in this call
 /// with ANCILLARY_WAITALL, the descriptors that have come so far are in fds:
-/// give the array to ancillary_close_fds() in a clean-up handler.
+/// set it to -1 before, and give it to ancillary_close_fds() in a clean-up
+/// handler.
 /// cbindgen:postfix=ANCILLARY_NONNULL(3)
 #[must_use]
 #[no_mangle]

@@ -53,8 +53,8 @@ pub struct ancillary_msg {
     pub error: c_int,
 }
 
-/// Fails for a message of a size that is not known. Until then there may be less of it than what
-/// we know, or more.
+/// Fails for a message of a size that is not known. Until then there may be
+/// less of it than what we know, or more.
 ///
 /// # Safety
 /// `msg` is NULL, or at least the size of a message is there.
@@ -107,9 +107,8 @@ impl ancillary_msg {
 ///   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
 ///
 /// As ancillary_send_fds(), with the payload in several buffers and, if asked
-/// for, an identity: the kernel lets a process attach its own pid and its real,
-/// effective or saved uid and gid, and one with CAP_SYS_ADMIN, CAP_SETUID or
-/// CAP_SETGID others (unix(7)).  It travels with the first byte.
+/// for, an identity, which travels with the first byte: as for
+/// ancillary_send_creds().
 ///
 /// Returns the number of payload bytes sent, which on a stream can be less than
 /// asked for as in ancillary_send_fds(), or a negative errno value, and then
@@ -117,7 +116,7 @@ impl ancillary_msg {
 ///
 ///   -EINVAL     msg NULL; size in it not known; iov NULL with iovlen not 0;
 ///               iovlen over IOV_MAX; no byte in all of iov; a flag in it
-///               other than ANCILLARY_HAS_CREDS.
+///               other than ANCILLARY_HAS_CREDS; a uid or gid of -1 to attach.
 ///   -EPERM      The identity is not one that this process may attach.
 ///   -ESRCH      There is no process with that pid.
 ///   -EFAULT     A buffer in iov is not readable.
@@ -174,11 +173,13 @@ pub unsafe extern "C" fn ancillary_send_msg(
 /// reported: those at the end of a stream, and of messages sent before
 /// SO_PASSCRED was on.
 ///
-/// With ANCILLARY_WAITALL, pieces from different senders have no identity in
-/// common, and none is reported; without SO_PASSCRED on the same holds for
-/// several pieces with a pidfd.  It ends also when something did not fit.  If a
-/// thread is cancelled while it waits so, what has come so far is in fds and
-/// pidfd, for a clean-up handler to close.
+/// With ANCILLARY_LOSSLESS a datagram that is longer than its room is cut all
+/// the same.  With ANCILLARY_WAITALL, pieces from different senders have no
+/// identity in common, and none is reported; without SO_PASSCRED on the same
+/// holds for several pieces with a pidfd.  It ends also when something did not
+/// fit.  If a thread is cancelled while it waits so, what has come so far is in
+/// fds and pidfd, for a clean-up handler to close: set them to -1 before the
+/// call.
 ///
 /// Returns the number of payload bytes received, 0 when the peer has closed,
 /// as ancillary_recv_fds(); or a negative errno value, and then nothing was

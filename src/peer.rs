@@ -108,13 +108,14 @@ pub unsafe extern "C" fn ancillary_peer_groups(
 ///   sock    as for ancillary_peer_creds()
 ///   label   where it goes, as a string that ends with a zero byte.  May be
 ///           NULL if len is 0.
-///   len     bytes of room; 0 asks how long the label is at the most
+///   len     bytes of room; 0 asks how long the label is at the most, to
+///           which one byte is to be added
 ///
 /// Returns the length of the label in bytes, the zero byte not counted, or a
 /// negative errno value:
 ///
-///   -ERANGE             The label and the zero byte do not fit; nothing was
-///                       written.
+///   -ERANGE             The label and the zero byte do not fit; none of it
+///                       was written.
 ///   -ENOPROTOOPT        There is no label: no security module that keeps them
 ///                       is active, or there is no other end.
 ///   -EINVAL             label NULL and len not 0.

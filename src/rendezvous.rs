@@ -12,9 +12,10 @@ use libc::{c_char, c_int, c_uint, mode_t};
 ///
 ///   path    a file name of any length the file system takes; or `@` and an
 ///           abstract name of 1 to 107 bytes, which is used exactly as given
-///           (a file whose name begins with `@`: `./@name`)
+///           (a file whose name begins with `@`: `./@name`).  Names longer
+///           than a socket address take /proc (proc(5)).
 ///   type    SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, with SOCK_NONBLOCK
-///           or'ed in or not
+///           or'ed in or not; SOCK_CLOEXEC changes nothing
 ///   mode    permission bits of the file, 0 to 0777, exactly these whatever
 ///           the umask; connecting needs write permission.  Not used for an
 ///           abstract name: anyone can connect to that.
@@ -32,11 +33,13 @@ use libc::{c_char, c_int, c_uint, mode_t};
 /// is replaced, so no one has to remove it first.  Of several processes that
 /// start at once one wins.  They wait for each other, with a lock on the
 /// directory that leaves no file behind; ANCILLARY_DONTWAIT and ANCILLARY_INTR
-/// apply to that wait.
+/// apply to that wait, which is short and which any socket in that directory
+/// can cause: after -EAGAIN try again.
 ///
 /// Returns the socket, which is yours to close and close-on-exec; the file
-/// stays when you close it, unlink(2) it before.  Or returns a negative errno
-/// value, and then nothing has changed:
+/// stays when you close it.  unlink(2) it before, if it still is yours: with
+/// lstat(2), right after this call and then, its device and inode tell.  Or
+/// returns a negative errno value, and then nothing has changed:
 ///
 ///   -EADDRINUSE     The name is in use: another socket is bound to it, or,
 ///                   without ANCILLARY_REPLACE, its file is there.
@@ -85,8 +88,9 @@ pub unsafe extern "C" fn ancillary_listen(
 ///           socket, with SOCK_NONBLOCK or'ed in or not
 ///   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
 ///
-/// Waits while the other side has more connections waiting than it listens
-/// for, unless ANCILLARY_DONTWAIT or SOCK_NONBLOCK is given.
+/// The socket itself has no name, so the other side cannot answer datagrams
+/// from it.  Waits while the other side has more connections waiting than it
+/// listens for, unless ANCILLARY_DONTWAIT or SOCK_NONBLOCK is given.
 ///
 /// Returns the socket, which is yours to close and close-on-exec, or a negative
 /// errno value:
@@ -157,8 +161,8 @@ unsafe fn meet(
     })
 }
 
-/// Connects, or binds to an abstract name. Where a path is too long for an address, this goes by
-/// way of a descriptor for the socket file itself.
+/// Connects, or binds to an abstract name. Where a path is too long for an
+/// address, this goes by way of a descriptor for the socket file itself.
 #[inline(never)]
 fn reach(socket: &Fd, name: Name, bind: bool) -> Result<()> {
     let mut address = Address::new();
@@ -174,13 +178,14 @@ fn reach(socket: &Fd, name: Name, bind: bool) -> Result<()> {
     sys::connect(socket, &address)
 }
 
-/// A directory with a longer path is named by way of its descriptor: what comes behind, and this,
-/// fit an address.
+/// A directory with a longer path is named by way of its descriptor: what comes
+/// behind, and this, fit an address.
 const SHORT: usize = 80;
 
-/// Binds, and lets others connect. Where there may be a file to replace, this takes a lock on the
-/// directory that keeps others that do the same away: two that both found the old socket dead would
-/// otherwise replace each other's new one. It ends with the descriptor.
+/// Binds, and lets others connect. Where there may be a file to replace, this
+/// takes a lock on the directory that keeps others that do the same away: two
+/// that both found the old socket dead would otherwise replace each other's new
+/// one. It ends with the descriptor.
 #[inline(never)]
 fn listen(socket: &Fd, name: Name, kind: Kind, mode: mode_t, flags: Flags) -> Result<()> {
     if name.is_abstract() {
