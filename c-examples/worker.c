@@ -51,7 +51,7 @@ static volatile sig_atomic_t caught;
 
 /* Writes a line, or drops it: a log that nobody reads must not stop the service. A slow reader is
  * given a second, one that let it pass nothing until there is room again. After POLLOUT a pipe
- * takes PIPE_BUF bytes without waiting. */
+ * takes PIPE_BUF bytes without waiting, unless others write to it and fill it in between. */
 __attribute__((format(printf, 2, 3)))
 static void say(struct output *output, const char *format, ...)
 {
@@ -170,6 +170,23 @@ static void remove_socket(const char *path, const struct stat *ours)
         unlink(path);
 }
 
+/* Whether a folder of PATH has a file of that name. Of one that may not be searched execvp(3) says
+ * EACCES, also if COMMAND is nowhere. */
+static int is_in_path(const char *name)
+{
+    const char *folder = getenv("PATH");
+    while (folder) {
+        char file[PATH_MAX];
+        const char *end = strchrnul(folder, ':');
+        int len = (int)(end - folder);
+        snprintf(file, sizeof file, "%.*s/%s", len ? len : 1, len ? folder : ".", name);
+        if (access(file, F_OK) == 0)
+            return 1;
+        folder = *end ? end + 1 : NULL;
+    }
+    return 0;
+}
+
 /* In the child. */
 static void run(char **command, int connection)
 {
@@ -188,6 +205,8 @@ static void run(char **command, int connection)
     }
     execvp(command[0], command);
     int error = errno;
+    if (error == EACCES && !strchr(command[0], '/') && !is_in_path(command[0]))
+        error = ENOENT;
     fail(command[0], strerror(error));
     _exit(error == ENOENT ? 127 : 126); /* As a shell would. */
 }

@@ -759,6 +759,23 @@ fn a_command_that_cannot_run_is_reported_to_the_worker_alone() {
 }
 
 #[test]
+fn a_folder_that_may_not_be_searched_hides_no_command() {
+    let dir = TempDir::new();
+    let (hidden, socket) = (dir.path().join("hidden"), dir.path().join("socket"));
+    fs::create_dir(&hidden).unwrap();
+    let mut command = unprivileged("worker", dir.path());
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0)).unwrap();
+    command.env("PATH", format!("{}:/usr/bin:/bin", hidden.display()));
+    let worker = Program::start(command.arg(&socket).arg("no-command-of-this-name"));
+    worker.says("Listening for descriptors on ");
+    let (server, port) = server(Link::Shared, "127.0.0.1", &socket);
+    assert_eq!(ask(local(port), ""), "");
+    assert!(worker.says("Process ").ends_with(" ended with exit status 127."));
+    server.end_with(ENDINGS[1]);
+    worker.end_with(ENDINGS[1]);
+}
+
+#[test]
 fn the_end_of_a_command_is_told_if_it_was_a_signal() {
     let service = Service::start(Link::Shared, &["sh", "-c", "echo $$; kill -KILL $$"]);
     let pid = ask(local(service.port), "");
