@@ -78,7 +78,8 @@ static sigset_t let_in, inherited;
 static volatile sig_atomic_t caught, asked;
 
 /* Writes a line, or drops it where there is no room: a log that nobody reads must not stop the
- * service. After POLLOUT a pipe takes PIPE_BUF bytes without waiting. */
+ * service. After POLLOUT a pipe takes PIPE_BUF bytes without waiting, unless others write to it and
+ * fill it in between. */
 __attribute__((format(printf, 2, 3)))
 static void say(int fd, const char *text, ...)
 {

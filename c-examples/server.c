@@ -53,7 +53,8 @@ static volatile sig_atomic_t resolving;
 
 /* Writes a line, or drops it: a log that nobody reads must not stop the service. A slow reader is
  * given a second, one that let it pass nothing until there is room again. After POLLOUT a pipe
- * takes PIPE_BUF bytes without waiting. Also called from a signal handler. */
+ * takes PIPE_BUF bytes without waiting, unless others write to it and fill it in between. Also
+ * called from a signal handler. */
 static void put(struct output *output, const char *line, size_t len)
 {
     struct pollfd room = {.fd = output->fd, .events = POLLOUT};

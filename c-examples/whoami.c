@@ -57,7 +57,7 @@ static volatile sig_atomic_t caught;
 
 /* Writes a line, or drops it: a log that nobody reads must not stop the service. A slow reader is
  * given a second, one that let it pass nothing until there is room again. After POLLOUT a pipe
- * takes PIPE_BUF bytes without waiting. */
+ * takes PIPE_BUF bytes without waiting, unless others write to it and fill it in between. */
 __attribute__((format(printf, 2, 3)))
 static void say(struct output *output, const char *format, ...)
 {
