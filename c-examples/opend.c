@@ -10,7 +10,8 @@
  * The protocol, over a stream socket, one request a connection:
  *
  *   request   "open PATH FLAGS" and a zero byte. PATH begins with a slash. FLAGS is r, w, rw or a
- *             (append). Nothing is created or truncated, and only regular files are opened.
+ *             (append). Nothing is created or truncated here, and only regular files are opened.
+ *             Whoever may append may also write: it can clear O_APPEND (fcntl(2)) and truncate.
  *   answer    struct answer below. If status is 0, the descriptor comes with it; else status is an
  *             errno value, and text says what is wrong. Then the server closes.
  *

@@ -19,7 +19,8 @@
  * before the call returns.
  *
  * Signals and threads.  Every function may be called from several threads at
- * once, from a signal handler, and between fork and exec.  None raises SIGPIPE.
+ * once, from a signal handler (ancillary_listen() says with what exception), and
+ * between fork and exec.  None raises SIGPIPE.
  * Interrupted system calls are made again unless ANCILLARY_INTR is given.  A
  * call that waits is a cancellation point, as sendmsg(2) and recvmsg(2) are.  As
  * with these, descriptors that arrive just when a thread is cancelled
@@ -164,7 +165,8 @@ extern "C" {
  *
  * An identity that is not known reads pid 0, uid -1 and gid -1: never that of
  * root.  A pid of 0 with a uid and gid is that of a process outside the
- * reader's pid namespace (pid_namespaces(7)).
+ * reader's pid namespace (pid_namespaces(7)), and a uid or gid of 65534 can be
+ * one that the reader's user namespace does not map (user_namespaces(7)).
  */
 struct ancillary_creds {
         /**
@@ -754,8 +756,9 @@ ssize_t ancillary_peer_label(int sock,
  *   type    SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, with SOCK_NONBLOCK
  *           or'ed in or not; SOCK_CLOEXEC changes nothing
  *   mode    permission bits of the file, 0 to 0777, exactly these whatever
- *           the umask; connecting needs write permission.  Not used for an
- *           abstract name: anyone can connect to that.
+ *           the umask; connecting needs write permission, and so does
+ *           replacing for the owner.  Not used for an abstract name: anyone
+ *           can connect to that.
  *   flags   0, or ANCILLARY_REPLACE, ANCILLARY_DONTWAIT and ANCILLARY_INTR
  *           or'ed together
  *
@@ -764,7 +767,10 @@ ssize_t ancillary_peer_label(int sock,
  * end the socket is bound to a temporary name in the same directory and
  * listens before it is moved; getsockname(2) goes on telling the temporary
  * name, `.ancillary-` with a number behind, as in rules of security modules.
- * The directory must be one in which only trusted users can rename files.
+ * The other side sees it as the address of datagrams from here, so it cannot
+ * answer them.  The directory must be one in which only trusted users can make
+ * and rename files, and, for ANCILLARY_REPLACE, take locks (flock(2)), for
+ * which reading is enough.
  *
  * With ANCILLARY_REPLACE a socket file that no process is bound to any more
  * is replaced, so no one has to remove it first.  Of several processes that
@@ -804,7 +810,9 @@ ssize_t ancillary_peer_label(int sock,
  * free; with ANCILLARY_REPLACE `.ancillary-0`, which the next call with
  * ANCILLARY_REPLACE in that directory removes.
  *
- * Not a cancellation point (pthread_cancel(3)).
+ * Not a cancellation point (pthread_cancel(3)).  In a signal handler
+ * ANCILLARY_REPLACE needs ANCILLARY_DONTWAIT: the handler may have interrupted
+ * a call that has the lock.
  */
 ANCILLARY_MUST_CHECK
 int ancillary_listen(const char *path,

@@ -7,7 +7,8 @@ use libc::{gid_t, pid_t, ucred, uid_t};
 ///
 /// An identity that is not known reads pid 0, uid -1 and gid -1: never that of
 /// root.  A pid of 0 with a uid and gid is that of a process outside the
-/// reader's pid namespace (pid_namespaces(7)).
+/// reader's pid namespace (pid_namespaces(7)), and a uid or gid of 65534 can be
+/// one that the reader's user namespace does not map (user_namespaces(7)).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ancillary_creds {

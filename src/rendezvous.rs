@@ -17,8 +17,9 @@ use libc::{c_char, c_int, c_uint, mode_t};
 ///   type    SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, with SOCK_NONBLOCK
 ///           or'ed in or not; SOCK_CLOEXEC changes nothing
 ///   mode    permission bits of the file, 0 to 0777, exactly these whatever
-///           the umask; connecting needs write permission.  Not used for an
-///           abstract name: anyone can connect to that.
+///           the umask; connecting needs write permission, and so does
+///           replacing for the owner.  Not used for an abstract name: anyone
+///           can connect to that.
 ///   flags   0, or ANCILLARY_REPLACE, ANCILLARY_DONTWAIT and ANCILLARY_INTR
 ///           or'ed together
 ///
@@ -27,7 +28,10 @@ use libc::{c_char, c_int, c_uint, mode_t};
 /// end the socket is bound to a temporary name in the same directory and
 /// listens before it is moved; getsockname(2) goes on telling the temporary
 /// name, `.ancillary-` with a number behind, as in rules of security modules.
-/// The directory must be one in which only trusted users can rename files.
+/// The other side sees it as the address of datagrams from here, so it cannot
+/// answer them.  The directory must be one in which only trusted users can make
+/// and rename files, and, for ANCILLARY_REPLACE, take locks (flock(2)), for
+/// which reading is enough.
 ///
 /// With ANCILLARY_REPLACE a socket file that no process is bound to any more
 /// is replaced, so no one has to remove it first.  Of several processes that
@@ -67,7 +71,9 @@ use libc::{c_char, c_int, c_uint, mode_t};
 /// free; with ANCILLARY_REPLACE `.ancillary-0`, which the next call with
 /// ANCILLARY_REPLACE in that directory removes.
 ///
-/// Not a cancellation point (pthread_cancel(3)).
+/// Not a cancellation point (pthread_cancel(3)).  In a signal handler
+/// ANCILLARY_REPLACE needs ANCILLARY_DONTWAIT: the handler may have interrupted
+/// a call that has the lock.
 /// cbindgen:postfix=ANCILLARY_NONNULL(1)
 #[must_use]
 #[no_mangle]
@@ -185,43 +191,71 @@ const SHORT: usize = 80;
 /// Binds, and lets others connect. Where there may be a file to replace, this
 /// takes a lock on the directory that keeps others that do the same away: two
 /// that both found the old socket dead would otherwise replace each other's new
-/// one. It ends with the descriptor.
+/// one.
 #[inline(never)]
 fn listen(socket: &Fd, name: Name, kind: Kind, mode: mode_t, flags: Flags) -> Result<()> {
     if name.is_abstract() {
         reach(socket, name, true)?;
         return sys::listen(socket, kind);
     }
-    let before = name.directory();
     let replace = flags.replace();
     let mut address = Address::new();
-    address.push(before);
+    address.push(name.directory());
     address.push(b"/.\0");
     let directory = sys::open_directory(&address, replace)?;
-    if replace {
-        sys::lock(&directory, flags.dontwait())?;
+    if !replace {
+        return listen_in(&directory, socket, name, kind, mode, false);
     }
+    sys::lock(&directory, flags.dontwait())?;
+    let result = listen_in(&directory, socket, name, kind, mode, true);
+    sys::unlock(&directory);
+    result
+}
+
+/// Whether somebody is bound to a socket file, in which case this fails, or
+/// nobody (-ECONNREFUSED).
+///
+/// A datagram socket that connects tells without a trace: nobody is there, or
+/// somebody is, whose socket is of another type (EPROTOTYPE), or connected
+/// elsewhere (EPERM), or neither.
+fn check_dead(connect: impl FnOnce(&Fd) -> Result<()>) -> Result<()> {
+    match sys::socket(Kind::DGRAM, false).and_then(|probe| connect(&probe)) {
+        Err(Errno::CONNREFUSED) => Ok(()),
+        Ok(()) | Err(Errno::PROTOTYPE | Errno::PERM) => Err(Errno::ADDRINUSE),
+        error => error,
+    }
+}
+
+#[inline(never)]
+fn listen_in(
+    directory: &Fd,
+    socket: &Fd,
+    name: Name,
+    kind: Kind,
+    mode: mode_t,
+    replace: bool,
+) -> Result<()> {
     let mut found = sys::socket_at(name);
-    if found.is_ok() && replace {
-        // A datagram socket that connects tells without a trace: nobody is there (ECONNREFUSED), or
-        // somebody is, whose socket is of another type (EPROTOTYPE), or connected elsewhere
-        // (EPERM), or neither.
-        found = sys::socket(Kind::DGRAM, false).and_then(|probe| reach(&probe, name, false));
+    if found.is_ok() {
+        if !replace {
+            return Err(Errno::ADDRINUSE);
+        }
+        found = check_dead(|probe| reach(probe, name, false));
     }
-    let how = match found {
+    let mut how = match found {
         Err(Errno::NOENT) => sys::TO_FREE,
-        Err(Errno::CONNREFUSED) => sys::OVER,
-        Ok(()) | Err(Errno::PROTOTYPE | Errno::PERM) => return Err(Errno::ADDRINUSE),
-        error => return error,
+        found => found.map(|()| sys::EXCHANGE)?,
     };
     // Until its mode is set, the file has at most these bits: bind(2) takes those of the socket
     // and applies the umask.
     sys::set_mode_before(socket, mode)?;
+    let before = name.directory();
+    let mut address = Address::new();
     let mut number = if replace { 0 } else { sys::own_pid() };
     loop {
         address.clear();
         if before.len() > SHORT {
-            address.push_open(&directory);
+            address.push_open(directory);
         } else {
             address.push(before);
         }
@@ -241,15 +275,34 @@ fn listen(socket: &Fd, name: Name, kind: Kind, mode: mode_t, flags: Flags) -> Re
         done = sys::listen(socket, kind);
     }
     if done.is_ok() {
-        done = sys::move_file(&address, name, how);
+        done = put_in_place(&address, name, &mut how);
     }
-    done.map_err(|error| {
+    if done.is_err() || how == sys::EXCHANGE {
         sys::remove(&address);
-        // Another process was faster.
-        if error == Errno::EXIST {
-            Errno::ADDRINUSE
-        } else {
-            error
+    }
+    // Another process was faster.
+    done.map_err(|error| if error == Errno::EXIST { Errno::ADDRINUSE } else { error })
+}
+
+/// Moves a socket that listens to its name, and leaves at its temporary one
+/// what it was exchanged for, or itself. What comes back need not be what was
+/// found there: others may have removed that, and be bound there by now.
+fn put_in_place(address: &Address, name: Name, how: &mut sys::Move) -> Result<()> {
+    let moved = match sys::move_file(address, name, *how) {
+        Err(Errno::NOENT) if *how == sys::EXCHANGE => {
+            *how = sys::TO_FREE;
+            sys::move_file(address, name, *how)
         }
-    })
+        moved => moved,
+    };
+    if !moved? || *how == sys::TO_FREE {
+        *how = sys::TO_FREE;
+        return Ok(());
+    }
+    let dead = sys::socket_at_address(address)
+        .and_then(|()| check_dead(|probe| sys::connect(probe, address)));
+    if dead.is_err() {
+        sys::move_file(address, name, sys::EXCHANGE)?;
+    }
+    dead
 }

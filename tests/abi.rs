@@ -14,7 +14,7 @@ use std::process::Command;
 type Names = BTreeSet<String>;
 
 /// All that the library needs of the C library.
-const NEEDED: [&str; 25] = [
+const NEEDED: [&str; 26] = [
     "__errno_location",
     "bind",
     "chmod",
@@ -35,6 +35,7 @@ const NEEDED: [&str; 25] = [
     "open",
     "pthread_setcancelstate",
     "recvmsg",
+    "rename",
     "sendmsg",
     "setsockopt",
     "socket",

@@ -118,10 +118,11 @@ impl Address {
         self.len = self.len.wrapping_sub(1);
     }
 
-    /// Adds the path of the file that a descriptor is open for: proc(5) has a short one.
+    /// Adds the path of the file that a descriptor is open for: proc(5) has a short one. That of
+    /// the process is of its first thread, which can have ended, or have descriptors of its own.
     #[inline(always)]
     pub fn push_open(&mut self, file: &Fd) {
-        self.push(b"/proc/self/fd/");
+        self.push(b"/proc/thread-self/fd/");
         self.push_number(file.0 as u32);
     }
 
@@ -169,7 +170,7 @@ pub fn listen(socket: &Fd, kind: Kind) -> Result<()> {
         return Ok(());
     }
     // SAFETY: listen takes any numbers.
-    done(unsafe { libc::listen(socket.0, libc::SOMAXCONN) })
+    done(unsafe { libc::listen(socket.0, c_int::MAX) })
 }
 
 /// The path that a caller gives.
@@ -193,11 +194,18 @@ fn open(path: *const c_char, flags: c_int) -> Result<Fd> {
     Fd::new(unsafe { libc::open(path, flags | libc::O_CLOEXEC) })
 }
 
-/// flock(2): the lock is there until the directory is closed.
+/// flock(2).
 pub fn lock(directory: &Fd, dontwait: bool) -> Result<()> {
     let how = libc::LOCK_EX | if dontwait { libc::LOCK_NB } else { 0 };
     // SAFETY: flock takes any numbers.
     done(unsafe { libc::flock(directory.0, how) })
+}
+
+/// Ends a lock. To close the directory is not enough: another thread may have forked a process
+/// that has it as well.
+pub fn unlock(directory: &Fd) {
+    // SAFETY: as above.
+    unsafe { libc::flock(directory.0, libc::LOCK_UN) };
 }
 
 /// Succeeds if there is a socket at a path; -EEXIST where there is something else.
@@ -234,32 +242,33 @@ pub fn set_mode(file: &Address, mode: mode_t) -> Result<()> {
     done(unsafe { libc::chmod(file.path(), mode) })
 }
 
-/// How a file is moved to a name: over what is there, or only if there is nothing
-/// (RENAME_NOREPLACE).
+/// How a file is moved to a name: in exchange for what is there (RENAME_EXCHANGE), or only if
+/// there is nothing (RENAME_NOREPLACE).
 pub type Move = c_uint;
-pub const OVER: Move = 0;
 pub const TO_FREE: Move = 1;
+pub const EXCHANGE: Move = 2;
 
-pub fn move_file(from: &Address, to: Name, how: Move) -> Result<()> {
+/// Moves a file. Returns whether it was as asked for: where the kernel or the file system knows
+/// no exchange, it has replaced what was there.
+pub fn move_file(from: &Address, to: Name, how: Move) -> Result<bool> {
     let (old, new, cwd) = (from.path(), given(to), libc::AT_FDCWD);
     // The C library's function of that name is younger than the system call, so this goes by
     // number.
     // SAFETY: here and below, the paths are strings that outlive the call.
     let moved = unsafe { libc::syscall(libc::SYS_renameat2, cwd, old, cwd, new, how) };
     match done(moved as c_int) {
-        // The kernel or the file system does not have it.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            if how == OVER {
-                // SAFETY: as above.
-                unsafe { libc::unlink(new) };
-            }
-            // SAFETY: as above.
-            done(unsafe { libc::link(old, new) })?;
-            remove(from);
-            Ok(())
-        }
-        result => result,
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        result => return result.map(|()| true),
     }
+    if how == EXCHANGE {
+        // SAFETY: as above.
+        done(unsafe { libc::rename(old, new) })?;
+    } else {
+        // SAFETY: as above.
+        done(unsafe { libc::link(old, new) })?;
+        remove(from);
+    }
+    Ok(false)
 }
 
 /// Removes a file of our own: nothing is to be done where that fails.
@@ -268,9 +277,14 @@ pub fn remove(file: &Address) {
     unsafe { libc::unlink(file.path()) };
 }
 
+/// As socket_at, of a file of our own or in exchange for it.
+pub fn socket_at_address(file: &Address) -> Result<()> {
+    find_socket(file.path())
+}
+
 /// Removes a socket.
 pub fn remove_socket(file: &Address) -> Result<()> {
-    find_socket(file.path())?;
+    socket_at_address(file)?;
     // SAFETY: as above.
     done(unsafe { libc::unlink(file.path()) })
 }

@@ -550,9 +550,39 @@ static void abstract_names_make_no_file(void)
 	leave_place();
 }
 
+/* --- threads --- */
+
+static void *meet_at_a_long_name(void *unused)
+{
+	char name[201];
+	int listener, client;
+
+	/* From here on the descriptors are its own: those of the first thread
+	 * have other numbers. */
+	CHECK(unshare(CLONE_FILES) == 0);
+	CHECK(close(dup(0)) == 0);
+	memset(name, 'n', 200);
+	name[200] = '\0';
+	for (int i = 0; i < 8; i++)
+		CHECK(dup(0) >= 0);
+	NEW(listener, ancillary_listen(name, SOCK_STREAM, 0600, 0));
+	NEW(client, ancillary_connect(name, SOCK_STREAM, 0));
+	check_talk(listener, client, SOCK_STREAM);
+	CHECK(unlink(name) == 0);
+	return unused;
+}
+
+static void a_thread_with_descriptors_of_its_own(void)
+{
+	enter_place();
+	end_thread(start_thread(meet_at_a_long_name, NULL));
+	leave_place();
+}
+
 CHECK_MAIN(CASE(paths_of_many_lengths), CASE(last_components_of_many_lengths),
 	   CASE(names_that_are_none), CASE(a_folder_that_cannot_be_listed),
 	   CASE(a_folder_that_cannot_be_written), CASE(a_socket_that_may_not_be_connected_to),
 	   CASE(a_file_system_that_cannot_be_written), CASE(no_proc),
 	   CASE(what_is_no_socket_is_left_alone), CASE(links_to_folders), CASE(abstract_names),
-	   CASE(abstract_names_make_no_file))
+	   CASE(abstract_names_make_no_file),
+	   CASE(a_thread_with_descriptors_of_its_own))

@@ -709,6 +709,67 @@ static void another_program_may_be_faster(void)
 	leave_place();
 }
 
+static void the_file_goes_and_another_listens(void)
+{
+	the_file_goes();
+	another_listens();
+}
+
+static void the_file_goes_for_another(void)
+{
+	the_file_goes();
+	a_file_is_made();
+}
+
+static void what_comes_instead_of_a_stale_file_stays(void)
+{
+	int client;
+
+	enter_place();
+	make_stale("s", SOCK_STREAM);
+	/* Bound there after the probe, by one who takes no lock. */
+	CHECK_ERR(listen_with("chmod", the_file_goes_and_another_listens, ANCILLARY_REPLACE),
+		  EADDRINUSE);
+	check_holds(".", "s ");
+	NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
+	check_talk(other, client, SOCK_STREAM);
+	CHECK(close(other) == 0);
+	CHECK_ERR(listen_with("chmod", the_file_goes_for_another, ANCILLARY_REPLACE), EADDRINUSE);
+	CHECK(S_ISREG(found_at("s").st_mode));
+	check_holds(".", "s ");
+	CHECK(unlink("s") == 0);
+	leave_place();
+}
+
+static pid_t forked;
+
+static void a_process_is_forked(void)
+{
+	forked = fork();
+	CHECK(forked >= 0);
+	if (forked == 0)
+		for (;;)
+			pause();
+}
+
+static void a_forked_process_does_not_keep_the_lock(void)
+{
+	int listener;
+
+	enter_place();
+	NEW(listener, listen_with("chmod", a_process_is_forked, ANCILLARY_REPLACE));
+	CHECK(close(listener) == 0);
+	/* It has the folder open, and lives. */
+	NEW(listener, ancillary_listen("t", SOCK_STREAM, 0600,
+				       ANCILLARY_REPLACE | ANCILLARY_DONTWAIT));
+	CHECK(close(listener) == 0);
+	CHECK(kill(forked, SIGKILL) == 0);
+	CHECK(waitpid(forked, NULL, 0) == forked);
+	CHECK(unlink("s") == 0);
+	CHECK(unlink("t") == 0);
+	leave_place();
+}
+
 /* --- the lock --- */
 
 static int folder;
@@ -836,4 +897,6 @@ CHECK_MAIN(CASE(dead_ones_are_replaced), CASE(a_live_socket_is_not_stolen),
 	   CASE(one_may_be_killed_anywhere), CASE(one_may_be_killed_at_any_time),
 	   CASE(killed_ones_do_not_block_others), CASE(temporary_names_can_be_taken),
 	   CASE(temporary_files_allow_no_more), CASE(another_program_may_be_faster),
+	   CASE(what_comes_instead_of_a_stale_file_stays),
+	   CASE(a_forked_process_does_not_keep_the_lock),
 	   CASE(others_are_waited_for), CASE(waiting_is_not_cancelled))
