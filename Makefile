@@ -60,13 +60,15 @@ $(RUST_ARCHIVE): $(RUST_SOURCES)
 		--manifest-path $(SOURCE)/Cargo.toml -- -C force-unwind-tables=yes -C force-frame-pointers=yes
 	@touch $@
 
-# Cargo's archive also holds the Rust compiler's support code, of which nothing is used here.
-# What is installed is our one object, with no global names but those of the version script.
+# Cargo's archive also holds the Rust compiler's support code. What is installed is one object: our
+# code with what it needs of that, which is nothing from today's compilers, and with no global
+# names but those of the version script.
 $(STATIC): $(RUST_ARCHIVE) $(SOURCE)/pkg/ancillary.map
 	rm -rf $@ $(BUILD)/object && mkdir -p $(BUILD)/object
 	cd $(BUILD)/object && $(AR) x $(abspath $(RUST_ARCHIVE)) && rm -f *compiler_builtins*
 	sed -n 's/^\t\(anc[a-z_]*\);$$/\1/p' $(SOURCE)/pkg/ancillary.map > $(BUILD)/object/names
-	cd $(BUILD)/object && $(OBJCOPY) --keep-global-symbols=names ancillary*.o ancillary.o
+	$(CC) -r -nostdlib -o $(BUILD)/object/all.o $(BUILD)/object/ancillary*.o $(RUST_ARCHIVE)
+	$(OBJCOPY) --keep-global-symbols=$(BUILD)/object/names $(BUILD)/object/all.o $(BUILD)/object/ancillary.o
 	$(AR) rcsD $@ $(BUILD)/object/ancillary.o
 
 # rustc links a cdylib with a version script of its own and leaves no place for ours, so the
@@ -117,9 +119,9 @@ MAN7 := $(notdir $(wildcard $(SOURCE)/man/*.7))
 # A page has the names of all its functions (mdoc(7), .Nm); the first is that of its file.
 names_of = $(filter-out $(basename $(1)),$(shell sed -n '/^.Sh NAME/,/^.Nd/s/^.Nm \([a-z_]*\).*/\1/p' $(SOURCE)/man/$(1)))
 MAN3_LINKS := $(foreach page,$(MAN3),$(addsuffix .3,$(call names_of,$(page))))
+MANPAGES := $(addprefix $(MANDIR)/man3/,$(MAN3) $(MAN3_LINKS)) $(addprefix $(MANDIR)/man7/,$(MAN7))
 INSTALLED := $(addprefix $(LIBDIR)/,libancillary.so.$(VERSION) $(SONAME) libancillary.so libancillary.a) \
-	$(INCLUDEDIR)/ancillary.h $(PKGCONFIGDIR)/ancillary.pc \
-	$(addprefix $(MANDIR)/man3/,$(MAN3) $(MAN3_LINKS)) $(addprefix $(MANDIR)/man7/,$(MAN7))
+	$(INCLUDEDIR)/ancillary.h $(PKGCONFIGDIR)/ancillary.pc $(MANPAGES)
 below_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 
 $(BUILD)/ancillary.pc: $(SOURCE)/pkg/ancillary.pc.in $(SOURCE)/Makefile FORCE
@@ -132,7 +134,7 @@ $(BUILD)/ancillary.pc: $(SOURCE)/pkg/ancillary.pc.in $(SOURCE)/Makefile FORCE
 FORCE:
 
 install: all $(BUILD)/ancillary.pc
-	$(INSTALL) -d $(addprefix $(DESTDIR),$(LIBDIR) $(INCLUDEDIR) $(PKGCONFIGDIR) $(MANDIR)/man3 $(MANDIR)/man7)
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(LIBDIR) $(INCLUDEDIR) $(PKGCONFIGDIR) $(sort $(dir $(MANPAGES))))
 	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)
 	ln -sf libancillary.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libancillary.so
