@@ -7,6 +7,7 @@
 #   make uninstall    removes them
 #   make check-msrv   whether the library builds with Rust 1.63 (on Debian)
 #   make compare-abi  the ABI with that of the last release (with abidiff)
+#   make check-deb    whether Debian 12 suffices to build, install and remove it (on Debian, as root)
 #   make header       generate include/ancillary.h anew from the sources
 #   make abi          describe the ABI anew in pkg/ancillary.abi
 #   make clean        remove $(BUILD) and target
@@ -47,7 +48,7 @@ HEADER_TOOL = CARGO_TARGET_DIR=$(abspath $(BUILD))/tools $(CARGO) run --quiet --
 	--manifest-path $(SOURCE)/tools/header/Cargo.toml --
 EXAMPLES := $(patsubst $(SOURCE)/c-examples/%.c,$(BUILD)/examples/%,$(wildcard $(SOURCE)/c-examples/*.c))
 
-.PHONY: all examples demo check check-msrv compare-abi abi header check-header install uninstall clean
+.PHONY: all examples demo check check-msrv check-deb compare-abi abi header check-header install uninstall clean
 .DELETE_ON_ERROR:
 
 all: $(SHARED) $(STATIC)
@@ -110,6 +111,9 @@ compare-abi:
 
 check-msrv:
 	sh $(SOURCE)/tools/check-msrv.sh $(BUILD)/msrv
+
+check-deb:
+	CARGO='$(CARGO)' VENDOR='$(VENDOR)' sh $(SOURCE)/tools/check-deb.sh $(BUILD)/deb
 
 # What is installed, and where: of the pkg-config file the paths that lie below the prefix are
 # relative to it.
