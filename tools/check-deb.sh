@@ -92,7 +92,9 @@ tools="iproute2 lintian pkgconf"
 recipe="$tools $(cksum < "$source/pkg/debian/control")"
 if [ "$(cat "$base/recipe" 2> /dev/null)" != "$recipe" ]; then
     step "a folder with Debian 12"
-    make_base > "$build/base.log" 2>&1 || { tail -n 20 "$build/base.log"; fail "see $build/base.log"; }
+    trap 'tail -n 20 "$build/base.log"' EXIT
+    make_base > "$build/base.log" 2>&1
+    trap - EXIT
 fi
 
 rm -rf --one-file-system "$root"
