@@ -44,3 +44,9 @@ export LD_LIBRARY_PATH
 export CARGO_HOME="$PWD/home" RUSTC="$root/usr/bin/rustc"
 "$RUSTC" --version
 "$root/usr/bin/cargo" build --release --lib --offline --locked
+
+# A panic that this compiler does not see to be out of reach would leave that name undefined.
+if nm target/release/libancillary.a 2>/dev/null | grep -q ancillary_a_panic_is_reachable; then
+    echo "With this compiler a panic is reachable." >&2
+    exit 1
+fi
