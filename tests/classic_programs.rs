@@ -6,222 +6,26 @@
 
 mod common;
 
+use common::program::{
+    self, connect, descriptors, example, group, local, rests, signal, until, with_deadline, End,
+    Program, ENDINGS,
+};
 use common::{Link, TempDir};
 use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::mem;
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// No test waits longer than this for anything.
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// The signals that end programs, and the last line after each.
-const ENDINGS: [(i32, &str); 3] = [
-    (libc::SIGINT, "Interrupted; exiting."),
-    (libc::SIGTERM, "Terminated."),
-    (libc::SIGHUP, "Hanging up."),
-];
-
 // ---- What the tests are written with -------------------------------------------------------
-
-/// Looks again and again until there is something to see.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn example(name: &str, link: Link) -> PathBuf {
-    let file = common::source().join("c-examples").join(format!("{name}.c"));
-    common::compile(name, &[file], link, &[])
-}
-
-/// How a process ended.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    Exited(i32),
-    Killed(i32),
-}
-
-/// The lines that programs have written so far, and whether there can be no more.
-type Lines = Arc<Mutex<(Vec<String>, bool)>>;
-
-fn collect(from: impl Read + Send + 'static) -> Lines {
-    let lines = Lines::default();
-    let collected = lines.clone();
-    thread::spawn(move || {
-        for line in BufReader::new(from).lines() {
-            collected.lock().unwrap().0.push(line.expect("a line of text"));
-        }
-        collected.lock().unwrap().1 = true;
-    });
-    lines
-}
-
-/// A running program, the leader of a process group of its own. All of the group is killed when
-/// this is dropped; the program is reaped only then, so that its number is never another's.
-struct Program {
-    child: Child,
-    out: Lines,
-    err: Lines,
-}
-
-impl Program {
-    fn start(command: &mut Command) -> Program {
-        // The tests may run in the background, or under nohup, with some signals ignored.
-        let receptive = || {
-            for (number, _) in ENDINGS {
-                // SAFETY: no memory is involved.
-                unsafe { libc::signal(number, libc::SIG_DFL) };
-            }
-            Ok(())
-        };
-        // SAFETY: the closure makes system calls alone.
-        unsafe { command.stdin(Stdio::null()).process_group(0).pre_exec(receptive) };
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let out = collect(child.stdout.take().unwrap());
-        let err = collect(child.stderr.take().unwrap());
-        Program { child, out, err }
-    }
-
-    fn pid(&self) -> i32 {
-        self.child.id() as i32
-    }
-
-    fn signal(&self, number: i32) {
-        signal(self.pid(), number);
-    }
-
-    /// Waits for a line on standard output that begins so, and returns the rest of it.
-    fn says(&self, beginning: &str) -> String {
-        self.says_times(beginning, 1)
-    }
-
-    /// Waits for that many lines on standard output that begin so.
-    fn says_times(&self, beginning: &str, times: usize) -> String {
-        wait_for(&self.out, beginning, times)
-    }
-
-    /// Waits for that many lines on standard error that begin so.
-    fn complains_times(&self, beginning: &str, times: usize) -> String {
-        wait_for(&self.err, beginning, times)
-    }
-
-    fn ended(&self) -> Option<End> {
-        // SAFETY: the structure is a plain one, for which all zeros are a value.
-        let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
-        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        // SAFETY: `info` is there to be written to.
-        let result = unsafe { libc::waitid(libc::P_PID, self.child.id(), &mut info, flags) };
-        assert_eq!(result, 0);
-        // SAFETY: waitid filled it in, if only with zeros.
-        match unsafe { (info.si_pid(), info.si_code, info.si_status()) } {
-            (0, ..) => None,
-            (_, libc::CLD_EXITED, status) => Some(End::Exited(status)),
-            (_, _, number) => Some(End::Killed(number)),
-        }
-    }
-
-    fn end(&self) -> End {
-        until("the end of a program", || self.ended())
-    }
-
-    /// All lines of standard output, once all who write to it have ended.
-    fn all_lines(&self) -> Vec<String> {
-        all(&self.out)
-    }
-
-    fn complaints(&self) -> Vec<String> {
-        all(&self.err)
-    }
-
-    /// Ends it with a signal, and checks that it takes that well.
-    fn end_with(&self, (number, farewell): (i32, &str)) {
-        self.signal(number);
-        assert_eq!(self.end(), End::Exited(0), "signal {number}: {:?}", self.complaints());
-        assert_eq!(self.all_lines().last().map(String::as_str), Some(farewell));
-    }
-
-    /// Checks that nothing of its process group is running.
-    fn leaves_nothing(&self) {
-        until("nothing runs", || group(self.pid()).is_empty().then_some(()));
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // SAFETY: no memory is involved, and the group is that of our child, not yet reaped.
-        unsafe { libc::kill(-self.pid(), libc::SIGKILL) };
-        let _ = self.child.wait();
-    }
-}
-
-fn signal(pid: i32, number: i32) {
-    // SAFETY: no memory is involved.
-    assert_eq!(unsafe { libc::kill(pid, number) }, 0, "signal {number} to process {pid}");
-}
-
-fn wait_for(lines: &Lines, beginning: &str, times: usize) -> String {
-    until(&format!("{times} × {beginning:?}"), || {
-        let (lines, ended) = &*lines.lock().unwrap();
-        let line = lines.iter().filter_map(|line| line.strip_prefix(beginning)).nth(times - 1);
-        assert!(line.is_some() || !ended, "no line {beginning:?} in {lines:?}");
-        line.map(str::to_owned)
-    })
-}
-
-fn all(lines: &Lines) -> Vec<String> {
-    until("the end of the lines", || {
-        let (lines, ended) = &*lines.lock().unwrap();
-        ended.then(|| lines.clone())
-    })
-}
-
-/// The running processes of a group.
-fn group(number: i32) -> Vec<i32> {
-    let running = |pid: i32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in front of the last parenthesis may hold anything.
-        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
-        (fields[0] != "Z" && fields[2] == number.to_string()).then_some(pid)
-    };
-    let entries = fs::read_dir("/proc").unwrap();
-    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    numbers.filter_map(running).collect()
-}
-
-fn descriptors(pid: i32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
-}
-
-/// Checks that a process does not turn in circles while it waits for something.
-fn rests(pid: i32) {
-    let ticks = || -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
-    let before = ticks();
-    thread::sleep(Duration::from_millis(300));
-    let used = ticks() - before;
-    assert!(used <= 3, "it used {used} of 30 ticks");
-}
 
 /// Starts a program with that many descriptors at most.
 fn with_limit(descriptors: usize, program: &Path) -> Command {
@@ -249,20 +53,7 @@ fn usage_is_on_standard_output_when_asked_for_and_on_standard_error_when_wrong()
         ("echo_client", &[&["name", "more"]]),
         ("restart", &[&["@name", "0"], &["0"; 17]]),
     ];
-    for (name, wrong) in wrong {
-        let begins = format!("Usage: {name} ");
-        for arguments in [&[][..], &["-h"], &["--help"]] {
-            let output = common::run(Command::new(example(name, Link::Static)).args(arguments));
-            assert!(output.status.success() && output.stderr.is_empty(), "{name} {arguments:?}");
-            assert!(output.stdout.starts_with(begins.as_bytes()), "{}", common::said(&output));
-        }
-        for arguments in wrong {
-            let output = common::run(Command::new(example(name, Link::Static)).args(*arguments));
-            assert_eq!(output.status.code(), Some(1), "{name} {arguments:?}");
-            assert!(output.stdout.is_empty(), "{}", common::said(&output));
-            assert!(output.stderr.starts_with(begins.as_bytes()), "{}", common::said(&output));
-        }
-    }
+    program::usage_goes_to_whoever_asks_or_errs(Link::Static, &wrong);
 }
 
 #[test]
@@ -328,10 +119,7 @@ impl EchoServer {
             None => UnixStream::connect(&self.name),
             Some(name) => UnixStream::connect_addr(&SocketAddr::from_abstract_name(name).unwrap()),
         };
-        let stream = stream.expect("a connection");
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        stream
+        with_deadline(stream.expect("a connection"))
     }
 
     fn client(&self, link: Link) -> Command {
@@ -507,7 +295,7 @@ fn more_echo_clients_than_descriptors_wait_for_their_turn() {
     let server = EchoServer::started(Program::start(command.arg(&name)), name, dir);
     let before = descriptors(server.program.pid());
     let mut clients: Vec<UnixStream> = (0..30).map(|_| server.connect()).collect();
-    wait_for(&server.program.err, "echo_server: accept: Too many open files", 1);
+    server.program.complains("echo_server: accept: Too many open files");
     rests(server.program.pid());
     for (i, client) in clients.iter_mut().enumerate() {
         echoes(client, &[i as u8; MESSAGE]);
@@ -744,7 +532,7 @@ impl Restart {
     }
 
     fn connect(&self) -> TcpStream {
-        connect(self.ports[0])
+        connect(local(self.ports[0]))
     }
 
     /// The process that serves, and what it said last when it took over.
@@ -791,14 +579,6 @@ impl Restart {
     }
 }
 
-fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), DEADLINE);
-    let stream = stream.expect("a connection");
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_write_timeout(Some(DEADLINE)).unwrap();
-    stream
-}
-
 /// Reads the answer to a request, and returns its number.
 fn answer(from: &mut impl BufRead, request: &str) -> u64 {
     let mut line = String::new();
@@ -819,7 +599,7 @@ fn load(ports: &[u16], over: &AtomicBool, asked: &AtomicU64, client: usize) -> V
     let mut numbers = Vec::new();
     let mut round = 0;
     while !over.load(Ordering::Relaxed) {
-        let stream = connect(ports[round % ports.len()]);
+        let stream = connect(local(ports[round % ports.len()]));
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         // Several requests in one piece, and one in several.
         let requests = if client % 2 == 0 { 200 } else { 5 };
@@ -897,7 +677,7 @@ fn twenty_restarts_lose_no_connection_and_no_request() {
 fn six_hundred_connections_are_taken_over_as_they_are() {
     let server = Restart::start(Link::Static, 3);
     let before = descriptors(server.program.pid());
-    let streams: Vec<TcpStream> = (0..600).map(|i| connect(server.ports[i % 3])).collect();
+    let streams: Vec<TcpStream> = (0..600).map(|i| connect(local(server.ports[i % 3]))).collect();
     let number = std::cell::Cell::new(0);
     let next = || {
         number.set(number.get() + 1);

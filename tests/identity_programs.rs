@@ -5,233 +5,29 @@
 
 mod common;
 
+use common::program::{
+    self, example, is_root, receive_by_hand, send_by_hand, until, user, with_deadline, End,
+    Program, DEADLINE, DESCRIPTORS, ENDINGS, NOBODY,
+};
 use common::{Link, TempDir};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::mem;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Barrier, Mutex};
+use std::process::{Command, Stdio};
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// No test waits longer than this for anything.
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// The signals that end the servers, and the last line after each.
-const ENDINGS: [(i32, &str); 3] = [
-    (libc::SIGINT, "Interrupted; exiting."),
-    (libc::SIGTERM, "Terminated."),
-    (libc::SIGHUP, "Hanging up."),
-];
-
-/// A user without any privilege.
-const NOBODY: u32 = 65534;
 
 /// The exit status of `open` when the server did not open the file.
 const REFUSED: Option<i32> = Some(2);
 
 // ---- What the tests are written with -------------------------------------------------------
-
-/// Looks again and again until there is something to see.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn example(name: &str) -> PathBuf {
-    let file = common::source().join("c-examples").join(format!("{name}.c"));
-    common::compile(name, &[file], Link::Shared, &[])
-}
-
-fn user() -> u32 {
-    // SAFETY: no memory is involved.
-    unsafe { libc::geteuid() }
-}
-
-fn is_root() -> bool {
-    user() == 0
-}
-
-/// How a process ended.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    Exited(i32),
-    Killed(i32),
-}
-
-/// The lines that a program has written so far, and whether there can be no more.
-type Lines = Arc<Mutex<(Vec<String>, bool)>>;
-
-fn collect(from: impl Read + Send + 'static) -> Lines {
-    let lines = Lines::default();
-    let collected = lines.clone();
-    thread::spawn(move || {
-        for line in BufReader::new(from).lines() {
-            collected.lock().unwrap().0.push(line.expect("a line of text"));
-        }
-        collected.lock().unwrap().1 = true;
-    });
-    lines
-}
-
-/// A running program. It is killed when this is dropped, and reaped only then, so that its number
-/// is never another's.
-struct Program {
-    child: Child,
-    out: Lines,
-    err: Lines,
-}
-
-impl Program {
-    fn start(command: &mut Command) -> Program {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let out = collect(child.stdout.take().unwrap());
-        let err = collect(child.stderr.take().unwrap());
-        Program { child, out, err }
-    }
-
-    fn pid(&self) -> i32 {
-        self.child.id() as i32
-    }
-
-    fn signal(&self, number: i32) {
-        // SAFETY: no memory is involved; the process is not reaped, so the number is its own.
-        assert_eq!(unsafe { libc::kill(self.pid(), number) }, 0);
-    }
-
-    /// Stops it, so that what is done until it continues is done before it looks.
-    fn stop(&self) {
-        self.signal(libc::SIGSTOP);
-        self.is_in_state('T');
-    }
-
-    fn is_in_state(&self, state: char) {
-        until(&format!("state {state}"), || {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-            stat.rsplit_once(") ").unwrap().1.starts_with(state).then_some(())
-        });
-    }
-
-    /// Waits for a line on standard output that begins so, and returns the rest of it.
-    fn says(&self, beginning: &str) -> String {
-        self.says_times(beginning, 1)
-    }
-
-    /// Waits for that many lines on standard output that begin so, and returns the rest of the last.
-    fn says_times(&self, beginning: &str, times: usize) -> String {
-        until(&format!("{times} × {beginning:?}"), || {
-            let (lines, ended) = &*self.out.lock().unwrap();
-            let line = lines.iter().filter_map(|line| line.strip_prefix(beginning)).nth(times - 1);
-            assert!(line.is_some() || !ended, "no line {beginning:?} in {lines:?}");
-            line.map(str::to_owned)
-        })
-    }
-
-    /// Waits for a first line on standard error.
-    fn complains(&self) -> String {
-        until("a complaint", || self.err.lock().unwrap().0.first().cloned())
-    }
-
-    fn ended(&self) -> Option<End> {
-        // SAFETY: the structure is a plain one, for which all zeros are a value.
-        let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
-        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        // SAFETY: `info` is there to be written to.
-        let result = unsafe { libc::waitid(libc::P_PID, self.child.id(), &mut info, flags) };
-        assert_eq!(result, 0);
-        // SAFETY: waitid filled it in, if only with zeros.
-        match unsafe { (info.si_pid(), info.si_code, info.si_status()) } {
-            (0, ..) => None,
-            (_, libc::CLD_EXITED, status) => Some(End::Exited(status)),
-            (_, _, number) => Some(End::Killed(number)),
-        }
-    }
-
-    fn end(&self) -> End {
-        until("the end of a program", || self.ended())
-    }
-
-    /// All lines of standard output, of a program that has ended.
-    fn all_lines(&self) -> Vec<String> {
-        until("the end of the output", || {
-            let (lines, ended) = &*self.out.lock().unwrap();
-            ended.then(|| lines.clone())
-        })
-    }
-
-    fn complaints(&self) -> Vec<String> {
-        until("the end of the errors", || {
-            let (lines, ended) = &*self.err.lock().unwrap();
-            ended.then(|| lines.clone())
-        })
-    }
-
-    /// Ends it with a signal, and checks that it takes that well.
-    fn end_with(&self, (number, farewell): (i32, &str)) {
-        let sent = Instant::now();
-        self.signal(number);
-        assert_eq!(self.end(), End::Exited(0), "signal {number}: {:?}", self.complaints());
-        assert!(sent.elapsed() < Duration::from_secs(1), "took {:?}", sent.elapsed());
-        assert_eq!(self.all_lines().last().map(String::as_str), Some(farewell));
-        assert!(self.complaints().is_empty(), "{:?}", self.complaints());
-    }
-
-    fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
-    }
-
-    fn lowest_free(&self) -> u64 {
-        let fds = format!("/proc/{}/fd", self.pid());
-        (0..).find(|number| !Path::new(&format!("{fds}/{number}")).is_symlink()).unwrap()
-    }
-
-    /// Limits the numbers of its descriptors.
-    fn set_limit(&self, limit: u64) {
-        let limit = libc::rlimit64 { rlim_cur: limit, rlim_max: 1024 };
-        let none = std::ptr::null_mut();
-        // SAFETY: the limit is there to be read, and the one before is not asked for.
-        let result = unsafe { libc::prlimit64(self.pid(), libc::RLIMIT_NOFILE, &limit, none) };
-        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-    }
-
-    /// Checks that it does not turn in circles while it waits for something.
-    fn rests(&self) {
-        let ticks = || -> u64 {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-            let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-        };
-        let before = ticks();
-        thread::sleep(Duration::from_millis(300));
-        assert!(ticks() - before <= 10, "it used {} of 30 ticks", ticks() - before);
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // SAFETY: no memory is involved, and the group is that of our child, not yet reaped.
-        unsafe { libc::kill(-self.pid(), libc::SIGKILL) };
-        let _ = self.child.wait();
-    }
-}
 
 /// A server, and the folder of its socket.
 struct Server {
@@ -250,7 +46,7 @@ impl Server {
         // Other users make sockets in it, and go through it.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let socket = dir.path().join("socket");
-        let mut command = Command::new(example(name));
+        let mut command = Command::new(example(name, Link::Shared));
         change(command.args(before).arg(&socket).args(after));
         let program = Program::start(&mut command);
         assert_eq!(program.says("Listening on "), format!("{}.", socket.display()));
@@ -278,22 +74,19 @@ impl Server {
     }
 
     fn connect(&self) -> UnixStream {
-        let stream = UnixStream::connect(self.socket()).expect("a connection");
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        stream
+        with_deadline(UnixStream::connect(self.socket()).expect("a connection"))
     }
 
     /// `whoami connect`
     fn visitor(&self, change: impl FnOnce(&mut Command)) -> Program {
-        let mut command = Command::new(example("whoami"));
+        let mut command = Command::new(example("whoami", Link::Shared));
         change(command.arg("connect").arg(self.socket()));
         Program::start(&mut command)
     }
 
     /// `open`
     fn open(&self, path: impl AsRef<Path>, flags: &str) -> Command {
-        let mut command = Command::new(example("open"));
+        let mut command = Command::new(example("open", Link::Shared));
         command.arg(self.socket()).arg(path.as_ref()).arg(flags);
         command
     }
@@ -372,48 +165,6 @@ fn have_older_kernel(command: &mut Command) {
 /// Whether have_older_kernel() can do its work: a 32-bit program makes other system calls.
 const OLDER_KERNELS: bool = cfg!(target_pointer_width = "64");
 
-/// Room for a control message of one descriptor.
-#[repr(C)]
-struct Control {
-    header: libc::cmsghdr,
-    fds: [RawFd; 2],
-}
-
-/// A message as a program without the library sends and receives it.
-fn with_message<T>(data: &mut [u8], run: impl FnOnce(&mut libc::msghdr) -> T) -> T {
-    // SAFETY: these are plain structures, for which all zeros are a value; they live as long as
-    // the message that refers to them.
-    unsafe {
-        let mut control: Control = mem::zeroed();
-        control.header.cmsg_level = libc::SOL_SOCKET;
-        control.header.cmsg_type = libc::SCM_RIGHTS;
-        control.header.cmsg_len = libc::CMSG_LEN(4) as _;
-        let mut part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
-        let mut message: libc::msghdr = mem::zeroed();
-        message.msg_iov = &mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = (&raw mut control).cast();
-        message.msg_controllen = libc::CMSG_LEN(4) as _;
-        run(&mut message)
-    }
-}
-
-/// Sends data with a descriptor, if the kernel lets it.
-fn send_with_descriptor(stream: &UnixStream, data: &[u8], fd: RawFd) -> std::io::Result<()> {
-    let sent = with_message(&mut data.to_vec(), |message| {
-        // SAFETY: the message is whole, and its control buffer has room for the descriptor.
-        unsafe {
-            (&raw mut (*message.msg_control.cast::<Control>()).fds[0]).write(fd);
-            libc::sendmsg(stream.as_raw_fd(), message, libc::MSG_NOSIGNAL)
-        }
-    });
-    if sent < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    assert_eq!(sent, data.len() as isize);
-    Ok(())
-}
-
 /// Whether this kernel has SO_PASSRIGHTS.
 fn can_refuse_descriptors() -> bool {
     let (socket, _other) = UnixStream::pair().unwrap();
@@ -433,30 +184,12 @@ struct Answer {
 }
 
 fn read_answer(stream: &UnixStream) -> Answer {
-    let mut data = vec![0xAA; 200];
-    let (len, file) = with_message(&mut data, |message| {
-        // SAFETY: the message is whole; if the kernel left a control message in it, that is the
-        // one it has room for, whose descriptor is ours.
-        unsafe {
-            let len = loop {
-                match libc::recvmsg(stream.as_raw_fd(), message, libc::MSG_CMSG_CLOEXEC) {
-                    // While a thread blocks all signals, as it does to start another or a
-                    // process, also those are kept that are ignored; they interrupt a socket that
-                    // has a time limit.
-                    -1 if std::io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
-                    len => break len,
-                }
-            };
-            assert!(len >= 0, "{}", std::io::Error::last_os_error());
-            assert_eq!(message.msg_flags & libc::MSG_CTRUNC, 0);
-            let control = &*message.msg_control.cast::<Control>();
-            let file = (message.msg_controllen > 0).then(|| OwnedFd::from_raw_fd(control.fds[0]));
-            (len as usize, file)
-        }
-    });
-    assert_eq!(len, 128, "an answer has one size");
+    let (data, fds) = receive_by_hand(stream);
+    assert!(fds.len() <= 1, "{fds:?}");
+    let file = fds.into_iter().next();
+    assert_eq!(data.len(), 128, "an answer has one size");
     let status = i32::from_ne_bytes(data[..4].try_into().unwrap());
-    let text = data[4..len].split(|byte| *byte == 0).next().unwrap();
+    let text = data[4..].split(|byte| *byte == 0).next().unwrap();
     assert!(
         text.len() < 124 && (status == 0) == text.is_empty() && (status == 0) == file.is_some()
     );
@@ -578,7 +311,7 @@ fn whoami_says_who_connected() {
             check(&|command| become_user(command, NOBODY, groups));
         }
     }
-    server.program.end_with(ENDINGS[1]);
+    server.program.end_at_once_with(ENDINGS[1]);
     assert!(!server.socket().exists());
 }
 
@@ -719,7 +452,7 @@ fn whoami_says_what_it_may_not_know() {
 fn whoami_prints_a_strange_name_on_one_line() {
     let server = Server::whoami(|_| ());
     let strange = server.dir.path().join("a\nb\\\u{1b}[31mä");
-    fs::copy(example("whoami"), &strange).unwrap();
+    fs::copy(example("whoami", Link::Shared), &strange).unwrap();
     let mut command = Command::new(&strange);
     let visitor = Program::start(command.arg("connect").arg(server.socket()));
     assert_eq!(visitor.end(), End::Exited(0), "{:?}", visitor.complaints());
@@ -750,7 +483,7 @@ fn whoami_goes_on_after_clients_of_every_kind() {
     let _ = garbage.write_all(&[0xFF; 1 << 20]);
     program.says_times("  message from process ", 2);
     let mut plain = server.connect();
-    match send_with_descriptor(&plain, b"with", 0) {
+    match send_by_hand(&plain, b"with", &[0]) {
         Ok(()) => {
             assert!(!can_refuse_descriptors());
             program.says("  message with descriptors, which are not wanted here");
@@ -766,7 +499,7 @@ fn whoami_goes_on_after_clients_of_every_kind() {
     }
     program.says_times("  no message: the connection was closed", 101);
     until("no more descriptors", || (program.descriptors() == before).then_some(()));
-    program.end_with(ENDINGS[0]);
+    program.end_at_once_with(ENDINGS[0]);
 }
 
 #[test]
@@ -777,7 +510,7 @@ fn whoami_closes_descriptors_where_it_cannot_refuse_them() {
     let server = Server::whoami(have_older_kernel);
     let before = server.program.descriptors();
     let stream = server.connect();
-    send_with_descriptor(&stream, b"with", 0).unwrap();
+    send_by_hand(&stream, b"with", &[0]).unwrap();
     server.program.says("  message with descriptors, which are not wanted here");
     until_closed(stream);
     assert_eq!(server.program.descriptors(), before);
@@ -1013,7 +746,7 @@ fn a_request_can_come_in_pieces_and_must_come_to_an_end() {
     drop(server.connect());
     server.connect().write_all(good.as_bytes()).unwrap();
     assert_eq!(ask(&server, &good).status, 0);
-    server.program.end_with(ENDINGS[0]);
+    server.program.end_at_once_with(ENDINGS[0]);
 }
 
 #[test]
@@ -1027,7 +760,7 @@ fn descriptors_with_a_request_are_refused_or_closed() {
         let before = server.program.descriptors();
         for _ in 0..100 {
             let stream = server.connect();
-            let sent = send_with_descriptor(&stream, good.as_bytes(), 0);
+            let sent = send_by_hand(&stream, good.as_bytes(), &[0]);
             if refuses {
                 assert_eq!(sent.unwrap_err().raw_os_error(), Some(libc::EPERM));
             } else {
@@ -1113,7 +846,7 @@ fn there_is_a_limit_of_clients() {
     });
     assert_eq!(waiting.status, 0);
     drop(silent);
-    server.program.end_with(ENDINGS[2]);
+    server.program.end_at_once_with(ENDINGS[2]);
 }
 
 #[test]
@@ -1133,7 +866,7 @@ fn a_thousand_requests_leave_no_descriptor() {
         }
     });
     until("no more descriptors", || (server.program.descriptors() == before).then_some(()));
-    server.program.end_with(ENDINGS[1]);
+    server.program.end_at_once_with(ENDINGS[1]);
     assert_eq!(server.program.all_lines().len(), 1002);
 }
 
@@ -1144,14 +877,14 @@ fn a_full_table_of_descriptors_passes() {
     let good = request(&server.file("file", "content"), "r");
     let lowest = program.lowest_free();
     // Room for the client and no file; then for no client.
-    program.set_limit(lowest + 1);
+    program.set_limit(DESCRIPTORS, lowest + 1);
     assert_eq!(ask(&server, &good).status, libc::EMFILE);
-    program.set_limit(lowest);
+    program.set_limit(DESCRIPTORS, lowest);
     let mut stream = server.connect();
     stream.write_all(good.as_bytes()).unwrap();
-    assert_eq!(program.complains(), "opend: accept: Too many open files");
+    assert_eq!(program.complains("opend: accept: "), "Too many open files");
     program.rests();
-    program.set_limit(1024);
+    program.set_limit(DESCRIPTORS, 1024);
     assert_eq!(read_answer(&stream).status, 0);
     assert_eq!(program.err.lock().unwrap().0.len(), 1);
 
@@ -1159,14 +892,14 @@ fn a_full_table_of_descriptors_passes() {
     let program = &server.program;
     let lowest = program.lowest_free();
     // Room for the visitor and no pidfd; then for no visitor.
-    program.set_limit(lowest + 1);
+    program.set_limit(DESCRIPTORS, lowest + 1);
     assert_eq!(server.visitor(|_| ()).end(), End::Exited(0));
     assert_eq!(program.says("  executable "), "not known: Too many open files");
-    program.set_limit(lowest);
+    program.set_limit(DESCRIPTORS, lowest);
     let visitor = server.visitor(|_| ());
-    assert_eq!(program.complains(), "whoami: accept: Too many open files");
+    assert_eq!(program.complains("whoami: accept: "), "Too many open files");
     program.rests();
-    program.set_limit(1024);
+    program.set_limit(DESCRIPTORS, 1024);
     assert_eq!(visitor.end(), End::Exited(0));
     assert_eq!(program.err.lock().unwrap().0.len(), 1);
 }
@@ -1212,7 +945,7 @@ fn each_signal_ends_each_server_at_once() {
     for ending in ENDINGS {
         let servers = [Server::whoami(|_| ()), Server::opend(&[user()])];
         for server in &servers {
-            server.program.end_with(ending);
+            server.program.end_at_once_with(ending);
             assert!(!server.socket().exists());
         }
         // While they wait for somebody.
@@ -1221,7 +954,7 @@ fn each_signal_ends_each_server_at_once() {
             let before = server.program.descriptors();
             let silent = server.connect();
             until("a client", || (server.program.descriptors() > before).then_some(()));
-            server.program.end_with(ending);
+            server.program.end_at_once_with(ending);
             assert!(!server.socket().exists());
             until_closed(silent);
         }
@@ -1248,7 +981,7 @@ fn a_signal_ends_opend_under_load() {
                 });
             }
             server.program.says_times("User ", 500);
-            server.program.end_with(ending);
+            server.program.end_at_once_with(ending);
             assert!(!server.socket().exists());
         });
     }
@@ -1259,7 +992,7 @@ fn servers_remove_their_own_file_only() {
     for server in [Server::whoami(|_| ()), Server::opend(&[user()])] {
         fs::rename(server.socket(), server.dir.path().join("moved")).unwrap();
         fs::write(server.socket(), "another").unwrap();
-        server.program.end_with(ENDINGS[1]);
+        server.program.end_at_once_with(ENDINGS[1]);
         assert_eq!(fs::read_to_string(server.socket()).unwrap(), "another");
     }
 }
@@ -1273,7 +1006,7 @@ fn closed_standard_descriptors_do_no_harm() {
     let start = |name: &str, arguments: &[&Path]| {
         let mut command = Command::new("sh");
         command.args(["-c", "exec \"$@\" <&- >&- 2>&-", "sh"]);
-        Program::start(command.arg(example(name)).args(arguments))
+        Program::start(command.arg(example(name, Link::Shared)).args(arguments))
     };
     let user = user().to_string();
     let server = start("opend", &[&socket, Path::new(&user)]);
@@ -1303,7 +1036,7 @@ fn a_log_that_nobody_reads_does_not_stop_the_servers() {
     for (name, arguments) in
         [("opend", [&*socket, Path::new(&user)]), ("whoami", [Path::new("listen"), &*socket])]
     {
-        let mut command = Command::new(example(name));
+        let mut command = Command::new(example(name, Link::Shared));
         let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let listening = || UnixStream::connect(&socket).ok();
         until("a server that listens", listening);
@@ -1358,14 +1091,14 @@ fn open_does_not_trust_the_server() {
         (answer(5), None, 2, &*format!("/: {}", "x".repeat(123))),
     ];
     for (data, fd, status, text) in cases {
-        let mut command = Command::new(example("open"));
+        let mut command = Command::new(example("open", Link::Shared));
         let program = Program::start(command.arg(&socket).args(["/", "r"]));
         let (mut stream, _) = listener.accept().unwrap();
         let mut asked = [0; 9];
         stream.read_exact(&mut asked).unwrap();
         assert_eq!(&asked, b"open / r\0");
         match fd {
-            Some(fd) => send_with_descriptor(&stream, &data, fd).unwrap(),
+            Some(fd) => send_by_hand(&stream, &data, &[fd]).unwrap(),
             None => stream.write_all(&data).unwrap(),
         }
         drop(stream);
@@ -1385,23 +1118,7 @@ fn usage_goes_to_whoever_asks_or_errs() {
         ("opend", &[&["socket"]]),
         ("open", &[&["socket"], &["socket", "/"], &["socket", "/", "r", "more"]]),
     ];
-    for (name, wrong) in wrong {
-        let run = |arguments: &[&str]| {
-            let output = common::run(Command::new(example(name)).args(arguments));
-            let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-            (output.status.code(), texts)
-        };
-        for arguments in [&[][..], &["-h"], &["--help"]] {
-            let (status, [out, err]) = run(arguments);
-            assert_eq!(status, Some(0));
-            assert!(out.starts_with(&format!("Usage: {name} ")) && err.is_empty(), "{out}{err}");
-        }
-        for arguments in wrong {
-            let (status, [out, err]) = run(arguments);
-            assert_eq!(status, Some(1), "{arguments:?}");
-            assert!(err.starts_with(&format!("Usage: {name} ")) && out.is_empty(), "{out}{err}");
-        }
-    }
+    program::usage_goes_to_whoever_asks_or_errs(Link::Shared, &wrong);
 }
 
 #[test]
@@ -1441,7 +1158,7 @@ fn errors_name_what_failed_and_why() {
         ("open", &[stale, "/", "r"], stale, "Connection refused"),
     ];
     for (name, arguments, what, why) in cases {
-        let program = Program::start(Command::new(example(name)).args(arguments));
+        let program = Program::start(Command::new(example(name, Link::Shared)).args(arguments));
         assert_eq!(program.end(), End::Exited(1), "{name} {arguments:?}");
         assert!(program.all_lines().is_empty());
         assert_eq!(program.complaints(), [format!("{name}: {what}: {why}")]);

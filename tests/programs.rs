@@ -2,268 +2,29 @@
 
 // The library builds with Rust 1.63; its tests may need a newer one.
 #![allow(clippy::incompatible_msrv)]
-// The types of some fields and constants differ from one C library to the next.
-#![allow(clippy::unnecessary_cast)]
 
 mod common;
 
+use common::program::{
+    self, connect, example, local, processes, receive_by_hand, send_by_hand, unprivileged, until,
+    End, Program, DEADLINE, DESCRIPTORS, ENDINGS, PROCESSES,
+};
 use common::{Link, TempDir};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{pipe, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
-use std::mem;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, ToSocketAddrs};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// No test waits longer than this for anything.
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// The signals that end the programs, and the last line after each.
-const ENDINGS: [(i32, &str); 3] = [
-    (libc::SIGINT, "Interrupted; exiting."),
-    (libc::SIGTERM, "Terminated."),
-    (libc::SIGHUP, "Hanging up."),
-];
-
-/// Limits, as numbers.
-const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE as u32;
-const PROCESSES: u32 = libc::RLIMIT_NPROC as u32;
-
-/// A user without any privilege, for limits that do not bind root.
-const NOBODY: u32 = 65534;
-
 // ---- What the tests are written with -------------------------------------------------------
-
-/// Looks again and again until there is something to see.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn example(name: &str, link: Link) -> PathBuf {
-    let file = common::source().join("c-examples").join(format!("{name}.c"));
-    common::compile(name, &[file], link, &[])
-}
-
-/// How a process ended.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    Exited(i32),
-    Killed(i32),
-}
-
-/// The lines that a program has written so far, and whether there can be no more.
-type Lines = Arc<Mutex<(Vec<String>, bool)>>;
-
-fn collect(from: impl Read + Send + 'static) -> Lines {
-    let lines = Lines::default();
-    let collected = lines.clone();
-    thread::spawn(move || {
-        for line in BufReader::new(from).lines() {
-            collected.lock().unwrap().0.push(line.expect("a line of text"));
-        }
-        collected.lock().unwrap().1 = true;
-    });
-    lines
-}
-
-/// A running program, the leader of a process group of its own. All of the group is killed when
-/// this is dropped; the program is reaped only then, so that its number is never another's.
-struct Program {
-    child: Child,
-    out: Lines,
-    err: Lines,
-}
-
-/// Puts a program into a process group of its own, where signals do what they do by default: the
-/// tests may run in the background, or under nohup, with some ignored.
-fn detached(command: &mut Command) -> &mut Command {
-    let receptive = || {
-        for (number, _) in ENDINGS {
-            // SAFETY: no memory is involved.
-            unsafe { libc::signal(number, libc::SIG_DFL) };
-        }
-        Ok(())
-    };
-    // SAFETY: the closure makes system calls alone.
-    unsafe { command.stdin(Stdio::null()).process_group(0).pre_exec(receptive) }
-}
-
-impl Program {
-    fn start(command: &mut Command) -> Program {
-        Program::try_start(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
-    }
-
-    fn try_start(command: &mut Command) -> std::io::Result<Program> {
-        let mut child = detached(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let out = collect(child.stdout.take().unwrap());
-        let err = collect(child.stderr.take().unwrap());
-        Ok(Program { child, out, err })
-    }
-
-    /// Starts a program whose lines are left in a pipe.
-    fn start_writing_to(command: &mut Command, pipe: PipeWriter) -> Program {
-        command.stderr(pipe.try_clone().unwrap()).stdout(pipe);
-        let child = detached(command).spawn().expect("a program");
-        // The command keeps the pipe open.
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        Program { child, out: Lines::default(), err: Lines::default() }
-    }
-
-    fn pid(&self) -> i32 {
-        self.child.id() as i32
-    }
-
-    fn signal(&self, number: i32) {
-        // SAFETY: no memory is involved; the process is not reaped, so the number is its own.
-        assert_eq!(unsafe { libc::kill(self.pid(), number) }, 0);
-    }
-
-    /// Waits for a line on standard output that begins so, and returns the rest of it.
-    fn says(&self, beginning: &str) -> String {
-        self.wait_for(&self.out, beginning, 1)
-    }
-
-    /// Waits for that many lines on standard output that begin so.
-    fn says_times(&self, beginning: &str, times: usize) {
-        self.wait_for(&self.out, beginning, times);
-    }
-
-    /// Waits for a line on standard error that begins so, and returns the rest of it.
-    fn complains(&self, beginning: &str) -> String {
-        self.wait_for(&self.err, beginning, 1)
-    }
-
-    fn wait_for(&self, lines: &Lines, beginning: &str, times: usize) -> String {
-        until(&format!("{times} × {beginning:?}"), || {
-            let (lines, ended) = &*lines.lock().unwrap();
-            let line = lines.iter().filter_map(|line| line.strip_prefix(beginning)).nth(times - 1);
-            assert!(line.is_some() || !ended, "no line {beginning:?} in {lines:?}");
-            line.map(str::to_owned)
-        })
-    }
-
-    fn ended(&self) -> Option<End> {
-        // SAFETY: the structure is a plain one, for which all zeros are a value.
-        let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
-        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        // SAFETY: `info` is there to be written to.
-        let result = unsafe { libc::waitid(libc::P_PID, self.child.id(), &mut info, flags) };
-        assert_eq!(result, 0);
-        // SAFETY: waitid filled it in, if only with zeros.
-        match unsafe { (info.si_pid(), info.si_code, info.si_status()) } {
-            (0, ..) => None,
-            (_, libc::CLD_EXITED, status) => Some(End::Exited(status)),
-            (_, _, number) => Some(End::Killed(number)),
-        }
-    }
-
-    fn end(&self) -> End {
-        until("the end of a program", || self.ended())
-    }
-
-    /// All lines of standard output, of a program that has ended.
-    fn all_lines(&self) -> Vec<String> {
-        until("the end of the output", || {
-            let (lines, ended) = &*self.out.lock().unwrap();
-            ended.then(|| lines.clone())
-        })
-    }
-
-    fn complaints(&self) -> Vec<String> {
-        until("the end of the errors", || {
-            let (lines, ended) = &*self.err.lock().unwrap();
-            ended.then(|| lines.clone())
-        })
-    }
-
-    /// Ends it with a signal, and checks that it takes that well.
-    fn end_with(&self, (number, farewell): (i32, &str)) {
-        self.signal(number);
-        let sent = Instant::now();
-        assert_eq!(self.end(), End::Exited(0), "signal {number}: {:?}", self.complaints());
-        assert!(sent.elapsed() < Duration::from_secs(10), "took {:?}", sent.elapsed());
-        assert_eq!(self.all_lines().last().map(String::as_str), Some(farewell));
-    }
-
-    fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
-    }
-
-    /// Changes a limit of it, up to what it was started with.
-    fn set_limit(&self, resource: u32, limit: u64) {
-        let pid = self.pid();
-        let change = move || {
-            // SAFETY: both point to a structure of the kind, or to none.
-            unsafe {
-                let mut now: libc::rlimit64 = mem::zeroed();
-                let mut result = libc::prlimit64(pid, resource as _, std::ptr::null(), &mut now);
-                if result == 0 {
-                    now.rlim_cur = limit.min(now.rlim_max);
-                    result = libc::prlimit64(pid, resource as _, &now, std::ptr::null_mut());
-                }
-                match result {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                }
-            }
-        };
-        let owner = fs::metadata(format!("/proc/{pid}")).unwrap().uid();
-        // SAFETY: no memory is involved.
-        if owner == unsafe { libc::geteuid() } {
-            return change().expect("another limit");
-        }
-        // What root may do to others is a matter of capabilities. The user itself may do it.
-        let mut command = Command::new("true");
-        // SAFETY: the closure makes system calls alone.
-        unsafe { command.uid(owner).gid(owner).pre_exec(change) };
-        common::run_ok(&mut command);
-    }
-
-    /// Leaves it no room for another descriptor.
-    fn fill_table(&self) {
-        let free =
-            |number: &u64| !Path::new(&format!("/proc/{}/fd/{number}", self.pid())).is_symlink();
-        let lowest = (0..).find(free).unwrap();
-        self.set_limit(DESCRIPTORS, lowest);
-    }
-
-    /// Checks that it does not turn in circles while it waits for something.
-    fn rests(&self) {
-        let ticks = || -> u64 {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-            let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-        };
-        let before = ticks();
-        thread::sleep(Duration::from_millis(300));
-        let used = ticks() - before;
-        assert!(used <= 3, "it used {used} of 30 ticks");
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // SAFETY: no memory is involved, and the group is that of our child, not yet reaped.
-        unsafe { libc::kill(-self.pid(), libc::SIGKILL) };
-        let _ = self.child.wait();
-    }
-}
 
 /// A pipe that is soon full.
 fn small_pipe() -> (PipeReader, PipeWriter) {
@@ -271,28 +32,6 @@ fn small_pipe() -> (PipeReader, PipeWriter) {
     // SAFETY: no memory is involved.
     assert_eq!(unsafe { libc::fcntl(read.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) }, 4096);
     (read, write)
-}
-
-struct Process {
-    parent: i32,
-    group: i32,
-    state: char,
-}
-
-/// All processes there are.
-fn processes() -> Vec<Process> {
-    let stats = fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        // Threads and processes come and go meanwhile.
-        fs::read_to_string(entry.ok()?.path().join("stat")).ok()
-    });
-    let parse = |stat: String| {
-        // The name in front of the last parenthesis may hold anything.
-        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-        let state = fields.next()?.chars().next()?;
-        let mut number = || fields.next()?.parse().ok();
-        Some(Process { parent: number()?, group: number()?, state })
-    };
-    stats.filter_map(parse).collect()
 }
 
 fn worker(link: Link, socket: &Path, command: &[&str]) -> Program {
@@ -344,14 +83,6 @@ fn accept(listener: &UnixListener) -> UnixStream {
     link
 }
 
-fn connect(to: impl ToSocketAddrs) -> TcpStream {
-    let to = to.to_socket_addrs().unwrap().next().unwrap();
-    let stream = TcpStream::connect_timeout(&to, DEADLINE).expect("a connection");
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_write_timeout(Some(DEADLINE)).unwrap();
-    stream
-}
-
 /// Sends a question, if there is one, and reads the whole answer.
 fn ask(to: impl ToSocketAddrs, question: &str) -> String {
     let mut stream = connect(to);
@@ -360,10 +91,6 @@ fn ask(to: impl ToSocketAddrs, question: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer
-}
-
-fn local(port: u16) -> (&'static str, u16) {
-    ("127.0.0.1", port)
 }
 
 /// Clients that come without a break until this is dropped, whatever becomes of them.
@@ -399,71 +126,6 @@ impl Drop for Load {
             let _ = thread.join();
         }
     }
-}
-
-/// Room for a control message of up to four descriptors.
-#[repr(C)]
-struct Control {
-    header: libc::cmsghdr,
-    fds: [RawFd; 4],
-}
-
-/// A message as a program without the library sends and receives it.
-fn with_message<T>(data: &mut [u8], fds: usize, run: impl FnOnce(&mut libc::msghdr) -> T) -> T {
-    // SAFETY: these are plain structures, for which all zeros are a value; they live as long as
-    // the message that refers to them.
-    unsafe {
-        let mut control: Control = mem::zeroed();
-        control.header.cmsg_level = libc::SOL_SOCKET;
-        control.header.cmsg_type = libc::SCM_RIGHTS;
-        let len = libc::CMSG_LEN((fds * mem::size_of::<RawFd>()) as u32);
-        control.header.cmsg_len = len as _;
-        let mut part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
-        let mut message: libc::msghdr = mem::zeroed();
-        message.msg_iov = &mut part;
-        message.msg_iovlen = 1;
-        if fds > 0 {
-            message.msg_control = (&raw mut control).cast();
-            message.msg_controllen = len as _;
-        }
-        run(&mut message)
-    }
-}
-
-fn send_by_hand(link: &UnixStream, data: &[u8], fds: &[RawFd]) {
-    let sent = with_message(&mut data.to_vec(), fds.len(), |message| {
-        // SAFETY: the message is whole, and its control buffer has room for the descriptors.
-        unsafe {
-            for (i, fd) in fds.iter().enumerate() {
-                (&raw mut (*message.msg_control.cast::<Control>()).fds[i]).write(*fd);
-            }
-            libc::sendmsg(link.as_raw_fd(), message, 0)
-        }
-    });
-    assert_eq!(sent, data.len() as isize);
-}
-
-/// Receives with much more room than the message should need.
-fn receive_by_hand(link: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
-    let mut data = vec![0xAA; 100];
-    let (len, fds) = with_message(&mut data, 4, |message| {
-        // SAFETY: the message is whole; the kernel says in the header how many descriptors of its
-        // room it filled, and they are ours.
-        unsafe {
-            let len = libc::recvmsg(link.as_raw_fd(), message, libc::MSG_CMSG_CLOEXEC);
-            assert!(len >= 0, "{}", std::io::Error::last_os_error());
-            assert_eq!(message.msg_flags & libc::MSG_CTRUNC, 0);
-            let control = &*message.msg_control.cast::<Control>();
-            let fds = match message.msg_controllen {
-                0 => 0,
-                _ => (control.header.cmsg_len as usize - libc::CMSG_LEN(0) as usize) / 4,
-            };
-            let fds = control.fds[..fds].iter().map(|fd| OwnedFd::from_raw_fd(*fd));
-            (len as usize, fds.collect())
-        }
-    });
-    data.truncate(len);
-    (data, fds)
 }
 
 // ---- What the programs are for ---------------------------------------------------------------
@@ -1120,19 +782,6 @@ fn a_full_table_of_descriptors_is_survived() {
     assert_eq!(service.worker.complaints().len(), 2, "each said once");
 }
 
-/// A program as a user whom limits bind, in a folder where that user may run it and make files.
-fn unprivileged(name: &str, dir: &Path) -> Command {
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
-    let program = dir.join(name);
-    fs::copy(example(name, Link::Static), &program).unwrap();
-    let mut command = Command::new(&program);
-    // SAFETY: no memory is involved.
-    if unsafe { libc::geteuid() } == 0 {
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    command
-}
-
 #[test]
 fn a_limit_of_processes_delays_connections_and_loses_none() {
     let dir = TempDir::new();
@@ -1202,7 +851,7 @@ fn the_worker_serves_other_programs_and_survives_malformed_messages() {
     for (times, (data, fds, complaint)) in malformed.iter().enumerate() {
         let mut link = UnixStream::connect(&socket).unwrap();
         link.set_read_timeout(Some(DEADLINE)).unwrap();
-        send_by_hand(&link, data, fds);
+        send_by_hand(&link, data, fds).unwrap();
         // The worker closes the link by itself.
         assert_eq!(link.read(&mut [0]).unwrap_or(0), 0);
         worker.says_times("Closed connection to server.", times + 1);
@@ -1211,7 +860,7 @@ fn the_worker_serves_other_programs_and_survives_malformed_messages() {
 
     // The byte may have any value.
     let link = UnixStream::connect(&socket).unwrap();
-    send_by_hand(&link, b"!", &[passed]);
+    send_by_hand(&link, b"!", &[passed]).unwrap();
     drop(theirs);
     // Of the last malformed message a command was started as well.
     (&ours).write_all(b"by hand").unwrap();
@@ -1237,23 +886,7 @@ fn usage_goes_to_whoever_asks_or_errs() {
         ("worker", &[&["socket"]]),
         ("client", &[&["127.0.0.1"], &["127.0.0.1", "1", "text", "more"]]),
     ];
-    for (name, wrong) in wrong {
-        let run = |arguments: &[&str]| {
-            let output = common::run(Command::new(example(name, Link::Shared)).args(arguments));
-            let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-            (output.status.code(), texts)
-        };
-        for arguments in [&[][..], &["-h"], &["--help"]] {
-            let (status, [out, err]) = run(arguments);
-            assert_eq!(status, Some(0));
-            assert!(out.starts_with(&format!("Usage: {name} ")) && err.is_empty(), "{out}{err}");
-        }
-        for arguments in wrong {
-            let (status, [out, err]) = run(arguments);
-            assert_eq!(status, Some(1), "{arguments:?}");
-            assert!(err.starts_with(&format!("Usage: {name} ")) && out.is_empty(), "{out}{err}");
-        }
-    }
+    program::usage_goes_to_whoever_asks_or_errs(Link::Shared, &wrong);
 }
 
 #[test]
@@ -1348,10 +981,7 @@ fn demo(link: Link) -> (Command, TempDir, PathBuf) {
 
 /// Checks that nothing of a process group is running, nor any file left.
 fn nothing_is_left(program: &Program, temporary: &Path) {
-    until("nothing runs", || {
-        let group = program.pid();
-        processes().iter().all(|p| p.group != group || p.state == 'Z').then_some(())
-    });
+    program.leaves_nothing();
     assert_eq!(fs::read_dir(temporary).unwrap().count(), 0);
 }
 

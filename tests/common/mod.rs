@@ -1,8 +1,11 @@
-//! What the test programs share: the libraries as they are shipped, and a C compiler.
+//! What the test programs share: the libraries as they are shipped, a C compiler, and what runs the
+//! examples.
 
 #![allow(dead_code)]
 // The library builds with Rust 1.63; its tests may need a newer one.
 #![allow(clippy::incompatible_msrv)]
+
+pub mod program;
 
 use std::collections::HashMap;
 use std::env;

@@ -1,0 +1,493 @@
+//! Runs the example programs: what they say, how they end, and what /proc tells of them.
+
+// The types of some fields and constants differ from one C library to the next.
+#![allow(clippy::unnecessary_cast)]
+
+use super::{compile, run, run_ok, source, Link};
+use std::fs::{self, Permissions};
+use std::io::{self, BufRead, BufReader, PipeWriter, Read};
+use std::mem;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::ptr;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// No test waits longer than this for anything.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The signals that end programs, and the last line after each.
+pub const ENDINGS: [(i32, &str); 3] = [
+    (libc::SIGINT, "Interrupted; exiting."),
+    (libc::SIGTERM, "Terminated."),
+    (libc::SIGHUP, "Hanging up."),
+];
+
+/// Limits, as numbers.
+pub const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE as u32;
+pub const PROCESSES: u32 = libc::RLIMIT_NPROC as u32;
+
+/// A user without any privilege, also for limits that do not bind root.
+pub const NOBODY: u32 = 65534;
+
+pub fn user() -> u32 {
+    // SAFETY: no memory is involved.
+    unsafe { libc::geteuid() }
+}
+
+pub fn is_root() -> bool {
+    user() == 0
+}
+
+/// Looks again and again until there is something to see.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+// ---- Programs ------------------------------------------------------------------------------
+
+/// Compiles an example.
+pub fn example(name: &str, link: Link) -> PathBuf {
+    let file = source().join("c-examples").join(format!("{name}.c"));
+    compile(name, &[file], link, &[])
+}
+
+/// An example as a user whom limits bind, in a folder where that user may run it and make files.
+pub fn unprivileged(name: &str, dir: &Path) -> Command {
+    fs::set_permissions(dir, Permissions::from_mode(0o777)).unwrap();
+    let program = dir.join(name);
+    fs::copy(example(name, Link::Static), &program).unwrap();
+    let mut command = Command::new(&program);
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+/// Checks that examples print their usage on standard output when asked for it, and on standard
+/// error when the arguments are wrong.
+pub fn usage_goes_to_whoever_asks_or_errs(link: Link, wrong: &[(&str, &[&[&str]])]) {
+    for (name, wrong) in wrong {
+        let begins = format!("Usage: {name} ");
+        let run = |arguments: &[&str]| {
+            let output = run(Command::new(example(name, link)).args(arguments));
+            let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+            (output.status.code(), texts)
+        };
+        for arguments in [&[][..], &["-h"], &["--help"]] {
+            let (status, [out, err]) = run(arguments);
+            assert_eq!(status, Some(0), "{name} {arguments:?}");
+            assert!(out.starts_with(&begins) && err.is_empty(), "{out}{err}");
+        }
+        for arguments in *wrong {
+            let (status, [out, err]) = run(arguments);
+            assert_eq!(status, Some(1), "{name} {arguments:?}");
+            assert!(err.starts_with(&begins) && out.is_empty(), "{out}{err}");
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    Exited(i32),
+    Killed(i32),
+}
+
+/// The lines that programs have written so far, and whether there can be no more.
+pub type Lines = Arc<Mutex<(Vec<String>, bool)>>;
+
+fn collect(from: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let collected = lines.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            collected.lock().unwrap().0.push(line.expect("a line of text"));
+        }
+        collected.lock().unwrap().1 = true;
+    });
+    lines
+}
+
+fn wait_for(lines: &Lines, beginning: &str, times: usize) -> String {
+    until(&format!("{times} × {beginning:?}"), || {
+        let (lines, ended) = &*lines.lock().unwrap();
+        let line = lines.iter().filter_map(|line| line.strip_prefix(beginning)).nth(times - 1);
+        assert!(line.is_some() || !ended, "no line {beginning:?} in {lines:?}");
+        line.map(str::to_owned)
+    })
+}
+
+fn all(what: &str, lines: &Lines) -> Vec<String> {
+    until(what, || {
+        let (lines, ended) = &*lines.lock().unwrap();
+        ended.then(|| lines.clone())
+    })
+}
+
+/// A running program, the leader of a process group of its own. All of the group is killed when
+/// this is dropped; the program is reaped only then, so that its number is never another's.
+pub struct Program {
+    child: Child,
+    pub out: Lines,
+    pub err: Lines,
+}
+
+/// Puts a program into a process group of its own, where signals do what they do by default: the
+/// tests may run in the background, or under nohup, with some ignored.
+fn detached(command: &mut Command) -> &mut Command {
+    let receptive = || {
+        for (number, _) in ENDINGS {
+            // SAFETY: no memory is involved.
+            unsafe { libc::signal(number, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls alone.
+    unsafe { command.stdin(Stdio::null()).process_group(0).pre_exec(receptive) }
+}
+
+impl Program {
+    pub fn start(command: &mut Command) -> Program {
+        Program::try_start(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    pub fn try_start(command: &mut Command) -> io::Result<Program> {
+        let mut child = detached(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let out = collect(child.stdout.take().unwrap());
+        let err = collect(child.stderr.take().unwrap());
+        Ok(Program { child, out, err })
+    }
+
+    /// Starts a program whose lines are left in a pipe.
+    pub fn start_writing_to(command: &mut Command, pipe: PipeWriter) -> Program {
+        command.stderr(pipe.try_clone().unwrap()).stdout(pipe);
+        let child = detached(command).spawn().expect("a program");
+        // The command keeps the pipe open.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Program { child, out: Lines::default(), err: Lines::default() }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Sends it a signal. It is not reaped, so its number is its own.
+    pub fn signal(&self, number: i32) {
+        signal(self.pid(), number);
+    }
+
+    /// Stops it, so that what is done until it continues is done before it looks.
+    pub fn stop(&self) {
+        self.signal(libc::SIGSTOP);
+        until("it stops", || (Process::now(self.pid())?.state == 'T').then_some(()));
+    }
+
+    /// Waits for a line on standard output that begins so, and returns the rest of it.
+    pub fn says(&self, beginning: &str) -> String {
+        self.says_times(beginning, 1)
+    }
+
+    /// Waits for that many lines on standard output that begin so, and returns the rest of the
+    /// last.
+    pub fn says_times(&self, beginning: &str, times: usize) -> String {
+        wait_for(&self.out, beginning, times)
+    }
+
+    /// Waits for a line on standard error that begins so, and returns the rest of it.
+    pub fn complains(&self, beginning: &str) -> String {
+        self.complains_times(beginning, 1)
+    }
+
+    /// Waits for that many lines on standard error that begin so, and returns the rest of the
+    /// last.
+    pub fn complains_times(&self, beginning: &str, times: usize) -> String {
+        wait_for(&self.err, beginning, times)
+    }
+
+    fn ended(&self) -> Option<End> {
+        // SAFETY: the structure is a plain one, for which all zeros are a value.
+        let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: `info` is there to be written to.
+        let result = unsafe { libc::waitid(libc::P_PID, self.child.id(), &mut info, flags) };
+        assert_eq!(result, 0);
+        // SAFETY: waitid filled it in, if only with zeros.
+        match unsafe { (info.si_pid(), info.si_code, info.si_status()) } {
+            (0, ..) => None,
+            (_, libc::CLD_EXITED, status) => Some(End::Exited(status)),
+            (_, _, number) => Some(End::Killed(number)),
+        }
+    }
+
+    pub fn end(&self) -> End {
+        until("the end of a program", || self.ended())
+    }
+
+    /// All lines of standard output, once all who write to it have ended.
+    pub fn all_lines(&self) -> Vec<String> {
+        all("the end of the output", &self.out)
+    }
+
+    /// All lines of standard error, once all who write to it have ended.
+    pub fn complaints(&self) -> Vec<String> {
+        all("the end of the errors", &self.err)
+    }
+
+    /// Ends it with a signal, and checks that it takes that well.
+    pub fn end_with(&self, ending: (i32, &str)) {
+        self.end_within(Duration::from_secs(10), ending);
+    }
+
+    /// Ends it with a signal, and checks that it takes that well and at once, and has never had
+    /// anything to complain about.
+    pub fn end_at_once_with(&self, ending: (i32, &str)) {
+        self.end_within(Duration::from_secs(1), ending);
+        assert!(self.complaints().is_empty(), "{:?}", self.complaints());
+    }
+
+    fn end_within(&self, limit: Duration, (number, farewell): (i32, &str)) {
+        let sent = Instant::now();
+        self.signal(number);
+        assert_eq!(self.end(), End::Exited(0), "signal {number}: {:?}", self.complaints());
+        assert!(sent.elapsed() < limit, "took {:?}", sent.elapsed());
+        assert_eq!(self.all_lines().last().map(String::as_str), Some(farewell));
+    }
+
+    /// Checks that nothing of its process group is running.
+    pub fn leaves_nothing(&self) {
+        until("nothing runs", || group(self.pid()).is_empty().then_some(()));
+    }
+
+    pub fn descriptors(&self) -> usize {
+        descriptors(self.pid())
+    }
+
+    /// The number that its next descriptor will have.
+    pub fn lowest_free(&self) -> u64 {
+        let fds = format!("/proc/{}/fd", self.pid());
+        (0..).find(|number| !Path::new(&format!("{fds}/{number}")).is_symlink()).unwrap()
+    }
+
+    /// Changes a limit of it, up to what it was started with.
+    pub fn set_limit(&self, resource: u32, limit: u64) {
+        let pid = self.pid();
+        let change = move || {
+            // SAFETY: both point to a structure of the kind, or to none.
+            unsafe {
+                let mut now: libc::rlimit64 = mem::zeroed();
+                let mut result = libc::prlimit64(pid, resource as _, ptr::null(), &mut now);
+                if result == 0 {
+                    now.rlim_cur = limit.min(now.rlim_max);
+                    result = libc::prlimit64(pid, resource as _, &now, ptr::null_mut());
+                }
+                match result {
+                    0 => Ok(()),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            }
+        };
+        let owner = fs::metadata(format!("/proc/{pid}")).unwrap().uid();
+        if owner == user() {
+            return change().expect("another limit");
+        }
+        // What root may do to others is a matter of capabilities. The user itself may do it.
+        let mut command = Command::new("true");
+        // SAFETY: the closure makes system calls alone.
+        unsafe { command.uid(owner).gid(owner).pre_exec(change) };
+        run_ok(&mut command);
+    }
+
+    /// Leaves it no room for another descriptor.
+    pub fn fill_table(&self) {
+        self.set_limit(DESCRIPTORS, self.lowest_free());
+    }
+
+    /// Checks that it does not turn in circles while it waits for something.
+    pub fn rests(&self) {
+        rests(self.pid());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // SAFETY: no memory is involved, and the group is that of our child, not yet reaped.
+        unsafe { libc::kill(-self.pid(), libc::SIGKILL) };
+        let _ = self.child.wait();
+    }
+}
+
+// ---- Processes -----------------------------------------------------------------------------
+
+pub fn signal(pid: i32, number: i32) {
+    // SAFETY: no memory is involved.
+    assert_eq!(unsafe { libc::kill(pid, number) }, 0, "signal {number} to process {pid}");
+}
+
+/// What /proc says of a process.
+pub struct Process {
+    pub pid: i32,
+    pub state: char,
+    pub parent: i32,
+    pub group: i32,
+    /// The time it has used.
+    pub ticks: u64,
+}
+
+impl Process {
+    /// Returns none if there is no such process, or none any more.
+    pub fn now(pid: i32) -> Option<Process> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in front of the last parenthesis may hold anything.
+        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split_whitespace().collect();
+        let number = |i: usize| fields[i].parse::<i64>().expect("a number");
+        Some(Process {
+            pid,
+            state: fields[0].chars().next()?,
+            parent: number(1) as i32,
+            group: number(2) as i32,
+            ticks: (number(11) + number(12)) as u64,
+        })
+    }
+}
+
+/// All processes there are.
+pub fn processes() -> Vec<Process> {
+    let entries = fs::read_dir("/proc").unwrap();
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // They come and go meanwhile.
+    numbers.filter_map(Process::now).collect()
+}
+
+/// The running processes of a group.
+pub fn group(number: i32) -> Vec<i32> {
+    let running = |process: &Process| process.group == number && process.state != 'Z';
+    processes().iter().filter(|process| running(process)).map(|process| process.pid).collect()
+}
+
+pub fn descriptors(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Checks that a process does not turn in circles while it waits for something.
+pub fn rests(pid: i32) {
+    let ticks = || Process::now(pid).expect("a process").ticks;
+    let before = ticks();
+    thread::sleep(Duration::from_millis(300));
+    let used = ticks() - before;
+    assert!(used <= 3, "it used {used} of 30 ticks");
+}
+
+// ---- Connections ---------------------------------------------------------------------------
+
+pub fn local(port: u16) -> (&'static str, u16) {
+    ("127.0.0.1", port)
+}
+
+/// Connects over TCP. Neither reading nor writing takes longer than the deadline.
+pub fn connect(to: impl ToSocketAddrs) -> TcpStream {
+    let to = to.to_socket_addrs().unwrap().next().unwrap();
+    let stream = TcpStream::connect_timeout(&to, DEADLINE).expect("a connection");
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Neither reading nor writing takes longer than the deadline from now on.
+pub fn with_deadline(stream: UnixStream) -> UnixStream {
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Room for a control message of up to four descriptors.
+#[repr(C)]
+struct Control {
+    header: libc::cmsghdr,
+    fds: [RawFd; 4],
+}
+
+/// A message as a program without the library sends and receives it.
+fn with_message<T>(data: &mut [u8], fds: usize, run: impl FnOnce(&mut libc::msghdr) -> T) -> T {
+    // SAFETY: these are plain structures, for which all zeros are a value; they live as long as
+    // the message that refers to them.
+    unsafe {
+        let mut control: Control = mem::zeroed();
+        control.header.cmsg_level = libc::SOL_SOCKET;
+        control.header.cmsg_type = libc::SCM_RIGHTS;
+        let len = libc::CMSG_LEN((fds * mem::size_of::<RawFd>()) as u32);
+        control.header.cmsg_len = len as _;
+        let mut part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+        let mut message: libc::msghdr = mem::zeroed();
+        message.msg_iov = &mut part;
+        message.msg_iovlen = 1;
+        if fds > 0 {
+            message.msg_control = (&raw mut control).cast();
+            message.msg_controllen = len as _;
+        }
+        run(&mut message)
+    }
+}
+
+/// Sends data with up to four descriptors, if the kernel lets it.
+pub fn send_by_hand(stream: &UnixStream, data: &[u8], fds: &[RawFd]) -> io::Result<()> {
+    assert!(fds.len() <= 4);
+    let sent = with_message(&mut data.to_vec(), fds.len(), |message| {
+        // SAFETY: the message is whole, and its control buffer has room for the descriptors.
+        unsafe {
+            for (i, fd) in fds.iter().enumerate() {
+                (&raw mut (*message.msg_control.cast::<Control>()).fds[i]).write(*fd);
+            }
+            libc::sendmsg(stream.as_raw_fd(), message, libc::MSG_NOSIGNAL)
+        }
+    });
+    if sent < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    assert_eq!(sent, data.len() as isize);
+    Ok(())
+}
+
+/// Receives with much more room than the message should need.
+pub fn receive_by_hand(stream: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
+    let mut data = vec![0xAA; 200];
+    let (len, fds) = with_message(&mut data, 4, |message| {
+        // SAFETY: the message is whole; the kernel says in the header how many descriptors of its
+        // room it filled, and they are ours.
+        unsafe {
+            let len = loop {
+                match libc::recvmsg(stream.as_raw_fd(), message, libc::MSG_CMSG_CLOEXEC) {
+                    // While a thread blocks all signals, as it does to start another or a
+                    // process, also those are kept that are ignored; they interrupt a socket that
+                    // has a time limit.
+                    -1 if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
+                    len => break len,
+                }
+            };
+            assert!(len >= 0, "{}", io::Error::last_os_error());
+            assert_eq!(message.msg_flags & libc::MSG_CTRUNC, 0);
+            let control = &*message.msg_control.cast::<Control>();
+            let fds = match message.msg_controllen {
+                0 => 0,
+                _ => (control.header.cmsg_len as usize - libc::CMSG_LEN(0) as usize) / 4,
+            };
+            let fds = control.fds[..fds].iter().map(|fd| OwnedFd::from_raw_fd(*fd));
+            (len as usize, fds.collect())
+        }
+    });
+    data.truncate(len);
+    (data, fds)
+}
