@@ -212,14 +212,19 @@ fn listen(socket: &Fd, name: Name, kind: Kind, mode: mode_t, flags: Flags) -> Re
     result
 }
 
-/// Whether somebody is bound to a socket file, in which case this fails, or
-/// nobody (-ECONNREFUSED).
+/// Fails where somebody is bound to a socket file, at a name or an address.
 ///
-/// A datagram socket that connects tells without a trace: nobody is there, or
-/// somebody is, whose socket is of another type (EPROTOTYPE), or connected
-/// elsewhere (EPERM), or neither.
-fn check_dead(connect: impl FnOnce(&Fd) -> Result<()>) -> Result<()> {
-    match sys::socket(Kind::DGRAM, false).and_then(|probe| connect(&probe)) {
+/// A datagram socket that connects tells without a trace: nobody is there
+/// (ECONNREFUSED), or somebody is, whose socket is of another type
+/// (EPROTOTYPE), or connected elsewhere (EPERM), or neither.
+#[inline(never)]
+fn check_dead(name: Option<Name>, address: &Address) -> Result<()> {
+    let probe = sys::socket(Kind::DGRAM, false)?;
+    let connected = match name {
+        Some(name) => reach(&probe, name, false),
+        None => sys::connect(&probe, address),
+    };
+    match connected {
         Err(Errno::CONNREFUSED) => Ok(()),
         Ok(()) | Err(Errno::PROTOTYPE | Errno::PERM) => Err(Errno::ADDRINUSE),
         error => error,
@@ -235,12 +240,13 @@ fn listen_in(
     mode: mode_t,
     replace: bool,
 ) -> Result<()> {
+    let mut address = Address::new();
     let mut found = sys::socket_at(name);
     if found.is_ok() {
         if !replace {
             return Err(Errno::ADDRINUSE);
         }
-        found = check_dead(|probe| reach(probe, name, false));
+        found = check_dead(Some(name), &address);
     }
     let mut how = match found {
         Err(Errno::NOENT) => sys::TO_FREE,
@@ -250,7 +256,6 @@ fn listen_in(
     // and applies the umask.
     sys::set_mode_before(socket, mode)?;
     let before = name.directory();
-    let mut address = Address::new();
     let mut number = if replace { 0 } else { sys::own_pid() };
     loop {
         address.clear();
@@ -299,8 +304,7 @@ fn put_in_place(address: &Address, name: Name, how: &mut sys::Move) -> Result<()
         *how = sys::TO_FREE;
         return Ok(());
     }
-    let dead = sys::socket_at_address(address)
-        .and_then(|()| check_dead(|probe| sys::connect(probe, address)));
+    let dead = sys::socket_at_address(address).and_then(|()| check_dead(None, address));
     if dead.is_err() {
         sys::move_file(address, name, sys::EXCHANGE)?;
     }

@@ -250,6 +250,7 @@ pub const EXCHANGE: Move = 2;
 
 /// Moves a file. Returns whether it was as asked for: where the kernel or the file system knows
 /// no exchange, it has replaced what was there.
+#[inline(never)]
 pub fn move_file(from: &Address, to: Name, how: Move) -> Result<bool> {
     let (old, new, cwd) = (from.path(), given(to), libc::AT_FDCWD);
     // The C library's function of that name is younger than the system call, so this goes by
