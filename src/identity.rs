@@ -10,7 +10,7 @@ use libc::{gid_t, pid_t, ucred, uid_t};
 /// reader's pid namespace (pid_namespaces(7)), and a uid or gid of 65534 can be
 /// one that the reader's user namespace does not map (user_namespaces(7)).
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ancillary_creds {
     /// process, as its reader numbers it
     pub pid: pid_t,
@@ -28,20 +28,16 @@ impl ancillary_creds {
         ancillary_creds { pid: 0, uid: uid_t::MAX, gid: gid_t::MAX }
     }
 
-    /// What the credentials that came with so many bytes say, if they say anything.
+    /// Whether credentials that came with so many bytes are anybody's.
     ///
     /// At the end of a stream the kernel says 0/0/0, which is root's, and for a message that was
     /// sent before SO_PASSCRED was on 0/65534/65534.
-    pub fn usable(kernel: &ucred, bytes: usize) -> Option<ancillary_creds> {
-        let unknown = match (kernel.pid, kernel.uid, kernel.gid) {
-            (0, 0, 0) => bytes == 0,
-            (0, OVERFLOW_ID, OVERFLOW_ID) => true,
-            _ => false,
-        };
-        if unknown {
-            return None;
+    pub fn says_something(&self, bytes: usize) -> bool {
+        match (self.pid, self.uid, self.gid) {
+            (0, 0, 0) => bytes > 0,
+            (0, OVERFLOW_ID, OVERFLOW_ID) => false,
+            _ => true,
         }
-        Some(ancillary_creds::from_kernel(kernel))
     }
 
     pub fn from_kernel(kernel: &ucred) -> ancillary_creds {
@@ -50,11 +46,5 @@ impl ancillary_creds {
 
     pub fn to_kernel(self) -> ucred {
         ucred { pid: self.pid, uid: self.uid, gid: self.gid }
-    }
-}
-
-impl PartialEq for ancillary_creds {
-    fn eq(&self, other: &ancillary_creds) -> bool {
-        (self.pid, self.uid, self.gid) == (other.pid, other.uid, other.gid)
     }
 }

@@ -8,7 +8,7 @@ use crate::identity::ancillary_creds;
 use crate::lossless;
 use crate::payload::{Parts, Payload, Window};
 use crate::sys;
-use libc::{c_int, ucred};
+use libc::c_int;
 
 /// What one system call, or all those of one function call, received. The descriptors are in the
 /// caller's slots.
@@ -21,7 +21,7 @@ pub struct Received {
     /// A datagram was longer than the room for its payload.
     pub data_cut: bool,
     /// The sender's, as the kernel tells them.
-    pub creds: Option<ucred>,
+    pub creds: Option<ancillary_creds>,
     /// A pidfd came that was wanted, or could have come.
     pub with_pidfd: bool,
 }
@@ -54,7 +54,7 @@ impl Received {
 
     /// Who sent it.
     pub fn sender(&self) -> Option<ancillary_creds> {
-        ancillary_creds::usable(self.creds.as_ref()?, self.bytes)
+        self.creds.filter(|creds| creds.says_something(self.bytes))
     }
 
     /// Adds the next piece of a stream. Pieces of several senders have none in common; whether
@@ -63,19 +63,10 @@ impl Received {
         self.bytes = self.bytes.saturating_add(piece.bytes);
         self.surplus |= piece.surplus;
         self.lost = self.lost.or(piece.lost);
-        if !same_sender(self.creds, piece.creds) {
+        if self.creds.is_none() || self.creds != piece.creds {
             self.creds = None;
             slots.give_up_pidfd();
         }
-    }
-}
-
-fn same_sender(one: Option<ucred>, other: Option<ucred>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => {
-            (one.pid, one.uid, one.gid) == (other.pid, other.uid, other.gid)
-        }
-        _ => false,
     }
 }
 
@@ -232,7 +223,9 @@ pub fn unpack(
                 received.with_pidfd = slots.lacks_pidfd();
                 received.lost = received.lost.or(slots.take_pidfd(pidfd));
             }
-            Message::Creds(creds) => received.creds = Some(creds),
+            Message::Creds(creds) => {
+                received.creds = Some(ancillary_creds::from_kernel(&creds));
+            }
             Message::Other => {}
         }
         others = others.saturating_add(space);

@@ -1,4 +1,4 @@
-//! The operating system: the one file that knows which it is, and the only one that calls it.
+//! The operating system: what knows which it is, and alone calls it, is here and in `names`.
 //!
 //! Every call goes through a function of the C library, so that preloaded wrappers, sanitizers
 //! and thread cancellation see it.
