@@ -4,22 +4,22 @@ use crate::arrays;
 use crate::descriptors::Slots;
 use crate::errno::{returning, CValue, Errno};
 use crate::flags::Flags;
-use crate::payload::{no_buffer, Payload};
-use crate::receive::{is_end, receive, Ending};
+use crate::payload::Payload;
+use crate::receive::{is_end, Ending, Receiver};
 use crate::send;
 use crate::sys::MAX_FDS;
-use libc::{c_int, c_uint, c_void};
+use libc::{c_int, c_uint, c_void, ssize_t};
 
 /// What these functions return: -1 for any error, which is in `errno` alone.
 struct OldValue(c_int);
 
 impl CValue for OldValue {
     type C = c_int;
-    fn into_c(self) -> c_int {
-        self.0
+    fn to_size(self) -> ssize_t {
+        self.0 as ssize_t
     }
-    fn error(_: Errno) -> c_int {
-        -1
+    fn from_size(value: ssize_t) -> c_int {
+        value.max(-1) as c_int
     }
 }
 
@@ -126,9 +126,8 @@ unsafe fn send(sock: c_int, fds: *const c_int, n_fds: c_uint) -> c_int {
         if fds.len() > MAX_FDS {
             return Err(Errno::INVAL);
         }
-        let (mut iov, mut mark) = (no_buffer(), MARK);
-        let mut payload = Payload::markers(&mut iov, 1, &mut mark);
-        send::send(sock, &mut payload, fds, None, Flags::NONE)?;
+        let payload = Payload::markers(1, MARK);
+        send::send(sock, payload, fds, None, Flags::NONE, None).result()?;
         Ok(OldValue(0))
     })
 }
@@ -139,14 +138,15 @@ unsafe fn send(sock: c_int, fds: *const c_int, n_fds: c_uint) -> c_int {
 unsafe fn receive_up_to(sock: c_int, fds: *mut c_int, n_fds: c_uint) -> c_int {
     returning(|| {
         // SAFETY: the caller's promise.
-        let mut slots = Slots::new(unsafe { arrays::filled(fds, n_fds as usize) }?);
+        let slots = Slots::new(unsafe { arrays::filled(fds, n_fds as usize) }?);
         if slots.room() > MAX_FDS {
             return Err(Errno::INVAL);
         }
-        let (mut iov, mut mark) = (no_buffer(), MARK);
-        let mut payload = Payload::markers(&mut iov, 1, &mut mark);
-        let received =
-            receive(sock, &mut payload, &mut slots, Flags::OPEN_ON_EXEC, Ending::Tolerant)?;
+        let payload = Payload::markers(1, MARK);
+        let mut receiver =
+            Receiver::new(sock, Flags::OPEN_ON_EXEC, Ending::Tolerant, payload, slots);
+        receiver.receive(None)?;
+        let Receiver { received, slots, .. } = receiver;
         if slots.filled() > 0 {
             return Ok(OldValue(slots.filled() as c_int));
         }

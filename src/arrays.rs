@@ -5,7 +5,7 @@ use core::slice;
 use libc::{c_char, c_int};
 
 /// More elements than this cannot be meant: a process has no more descriptors.
-const MOST: usize = c_int::MAX as usize;
+pub const MOST: usize = c_int::MAX as usize;
 
 /// An array to read.
 ///

@@ -14,17 +14,10 @@ pub const CAPACITY: usize = 2048;
 
 type Word = usize;
 
-/// A recvmsg(2) that fails on a stream because the payload cannot be written (EFAULT) has
-/// credentials and a pidfd delivered before, and installed the pidfd, but does not say how much of
-/// the buffer it has filled (measured on Linux 6.18).
-pub const FILLED_BY_FAILURE: usize = HEADER + align(size_of::<ucred>()) + HEADER + align(INT);
-const FAILURE_WORDS: usize = FILLED_BY_FAILURE / size_of::<Word>();
-type FilledByFailure = [Word; FAILURE_WORDS];
-
 /// Control messages are aligned, and padded, to the word (CMSG_ALIGN).
 const fn align(length: usize) -> usize {
     let below = size_of::<Word>() - 1;
-    (length & !below) + if length & below == 0 { 0 } else { size_of::<Word>() }
+    length.wrapping_add(below) & !below
 }
 
 /// Where the payload of a control message starts (CMSG_DATA, CMSG_LEN(0)).
@@ -61,22 +54,56 @@ impl Buffer {
         self.0.as_mut_ptr() as *mut u8
     }
 
-    /// The buffer, and how large it is.
+    /// Where a control message can begin that a call which fails has left behind: at the start,
+    /// or behind credentials.
+    const BEHIND_CREDS: usize = HEADER + align(size_of::<ucred>());
+
     #[inline(always)]
-    pub fn whole(&mut self) -> (&mut Buffer, usize) {
-        (self, CAPACITY)
+    fn header_at(&mut self, place: usize) -> &mut MaybeUninit<cmsghdr> {
+        // SAFETY: at both places the buffer has room for a header, aligned to a word.
+        unsafe { &mut *(self.start_mut().add(place) as *mut MaybeUninit<cmsghdr>) }
     }
 
-    /// Clears what a call that fails can fill: `FILLED_BY_FAILURE` bytes.
+    /// Prepares the buffer for a call that fails: a recvmsg(2) that does so on a stream because the
+    /// payload cannot be written (EFAULT) has credentials and a pidfd delivered before, and
+    /// installed the pidfd, but does not say how much of the buffer it has filled (measured on
+    /// Linux 6.18).
     #[inline(always)]
     pub fn prepare(&mut self) {
-        // SAFETY: the buffer is larger than that, and aligned to words.
-        unsafe { (self.0.as_mut_ptr() as *mut FilledByFailure).write([0; FAILURE_WORDS]) }
+        *self.header_at(0) = MaybeUninit::zeroed();
+        *self.header_at(Buffer::BEHIND_CREDS) = MaybeUninit::zeroed();
+    }
+
+    /// How much a call that failed has filled of a buffer prepared for that.
+    pub fn filled_by_failure(&mut self) -> usize {
+        // SAFETY: both headers have been written, by `prepare` and perhaps by the kernel.
+        let [first, second] = [0, Buffer::BEHIND_CREDS]
+            .map(|place| unsafe { self.header_at(place).assume_init() }.cmsg_len as usize);
+        if first == HEADER + size_of::<ucred>() {
+            return Buffer::BEHIND_CREDS.saturating_add(second);
+        }
+        first
+    }
+
+    /// How much of the buffer a message of so many descriptors takes, in bytes.
+    #[inline(always)]
+    pub fn space(count: usize) -> usize {
+        align(HEADER.wrapping_add(count.wrapping_mul(INT)))
+    }
+
+    /// Begins with an SCM_RIGHTS message.
+    ///
+    /// # Safety
+    /// There are 1 to MAX_FDS descriptors.
+    #[inline(always)]
+    pub unsafe fn begin(&mut self, fds: &[c_int]) {
+        // SAFETY: the buffer has room for that, and for more.
+        unsafe { write(self.start_mut(), libc::SCM_RIGHTS, fds) }
     }
 
     /// Appends an SCM_RIGHTS message to the `used` bytes that are there, and returns how many are
     /// there then.
-    #[inline(always)]
+    #[inline(never)]
     pub fn append_fds(&mut self, used: usize, fds: &[c_int]) -> Result<usize> {
         self.append(used, libc::SCM_RIGHTS, fds)
     }
@@ -92,26 +119,41 @@ impl Buffer {
         )
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn append(&mut self, used: usize, kind: c_int, items: &[c_int]) -> Result<usize> {
-        let length = size_of_val(items);
-        let space = HEADER.saturating_add(align(length));
-        if length == 0 || align(used) != used || space > CAPACITY.saturating_sub(used) {
+        let space = Buffer::space(items.len());
+        if items.is_empty() || align(used) != used || space > CAPACITY.saturating_sub(used) {
             return Err(Errno::INVAL);
         }
-        // SAFETY: the buffer has room for `space` bytes after the first `used`; both are whole
-        // words, and all the padding there is lies in the last one.
-        unsafe {
-            let start = self.start_mut().add(used);
-            (start.add(space - size_of::<Word>()) as *mut Word).write(0);
-            let header = start as *mut cmsghdr;
-            header.write(MaybeUninit::zeroed().assume_init());
-            (*header).cmsg_len = (HEADER + length) as _;
-            (*header).cmsg_level = libc::SOL_SOCKET;
-            (*header).cmsg_type = kind;
-            ptr::copy_nonoverlapping(items.as_ptr() as *const u8, start.add(HEADER), length);
-        }
+        // SAFETY: the buffer has room for `space` bytes after the first `used`, which are whole
+        // words.
+        unsafe { write(self.start_mut().add(used), kind, items) };
         Ok(used + space)
+    }
+
+    /// The descriptors in the first `length` bytes, which the kernel has filled, if these are one
+    /// SCM_RIGHTS message and nothing else.
+    ///
+    /// # Safety
+    /// These bytes are initialised.
+    #[inline(always)]
+    pub unsafe fn only_fds(&self, length: usize) -> Option<&[c_int]> {
+        const ONE: usize = HEADER + align(INT);
+        if !(ONE..=CAPACITY).contains(&length) {
+            return None;
+        }
+        // SAFETY: a header is there; a cmsghdr is plain integers.
+        let header = unsafe { (self.start() as *const cmsghdr).read() };
+        let padding = length.wrapping_sub(header.cmsg_len as usize);
+        let kind = (header.cmsg_level, header.cmsg_type);
+        if kind != (libc::SOL_SOCKET, libc::SCM_RIGHTS) || padding >= size_of::<Word>() {
+            return None;
+        }
+        // SAFETY: the message, which is longer than its header, is in the bytes initialised.
+        Some(unsafe {
+            let fds = self.start().add(HEADER) as *const c_int;
+            slice::from_raw_parts(fds, (length - padding - HEADER) / INT)
+        })
     }
 
     /// The control messages in the first `length` bytes, which the kernel has filled.
@@ -191,6 +233,30 @@ impl<'a> Iterator for Messages<'a> {
 unsafe fn ints<'a>(data: *mut u8, length: usize) -> &'a mut [c_int] {
     // SAFETY: the caller's promise.
     unsafe { slice::from_raw_parts_mut(data as *mut c_int, length / INT) }
+}
+
+/// Writes a control message.
+///
+/// # Safety
+/// There is one item or more, and at `start`, which is aligned to a word, room for the message.
+#[inline(always)]
+unsafe fn write(start: *mut u8, kind: c_int, items: &[c_int]) {
+    let space = Buffer::space(items.len());
+    // SAFETY: the caller's promise. All the padding there is lies in the last word.
+    unsafe {
+        (start.add(space.wrapping_sub(size_of::<Word>())) as *mut Word).write(0);
+        let header = start as *mut cmsghdr;
+        header.write(MaybeUninit::zeroed().assume_init());
+        (*header).cmsg_len = HEADER.wrapping_add(size_of_val(items)) as _;
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = kind;
+        let data = start.add(HEADER) as *mut c_int;
+        match *items {
+            // Mostly it is one, for which a call of memcpy(3) takes longer.
+            [item] => data.write(item),
+            _ => ptr::copy_nonoverlapping(items.as_ptr(), data, items.len()),
+        }
+    }
 }
 
 /// Linux 6.5; not in every version of the libc crate that the library builds with.

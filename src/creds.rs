@@ -2,10 +2,11 @@
 
 use crate::descriptors::Slots;
 use crate::errno::{returning, Errno};
-use crate::fds;
 use crate::flags::Flags;
 use crate::identity::ancillary_creds;
-use crate::receive::is_end;
+use crate::payload::Payload;
+use crate::receive::{is_end, Ending, Receiver};
+use crate::send::send;
 use crate::sys::{self, Passing};
 use libc::{c_int, c_uint, c_void, size_t, ssize_t};
 
@@ -111,7 +112,8 @@ pub unsafe extern "C" fn ancillary_send_creds(
             Some(creds) => creds.to_kernel(),
             None => sys::own_creds(),
         };
-        fds::send(sock, &[], Some(&creds), data, len, flags)
+        let payload = Payload::flat(data as *mut c_void, len, 0)?;
+        send(sock, payload, &[], Some(&creds), flags, None).result()
     })
 }
 
@@ -153,7 +155,11 @@ pub unsafe extern "C" fn ancillary_recv_creds(
         let creds = unsafe { creds.as_mut() }.ok_or(Errno::INVAL)?;
         *creds = ancillary_creds::unknown();
         let flags = Flags::parse(flags, Flags::RECEIVE)?;
-        let received = fds::receive(sock, &mut Slots::new(&mut []), data, len, flags)?;
+        let payload = Payload::flat(data, len, 0)?;
+        let slots = Slots::new(&mut []);
+        let mut receiver = Receiver::new(sock, flags, Ending::Strict, payload, slots);
+        receiver.receive(None)?;
+        let received = receiver.received;
         match received.sender() {
             Some(sender) => *creds = sender,
             None if is_end(sock, received.bytes) => {}

@@ -6,7 +6,7 @@ use core::{mem, ptr, slice};
 use libc::c_int;
 
 /// A slot that holds no descriptor.
-const NONE: c_int = -1;
+pub const NONE: c_int = -1;
 
 /// A caller's room for descriptors: filled from the front, -1 behind; and perhaps for a pidfd, -1
 /// where there is none.
@@ -30,6 +30,51 @@ pub struct Fate {
     /// Why the kernel left one out. What came behind it was closed, because what is delivered is
     /// always the beginning of what was sent.
     pub lost: Option<Errno>,
+}
+
+/// Delivers descriptors to a caller's slots, and says how many, if there is room for all and all
+/// are there; else does nothing.
+#[inline(always)]
+pub fn deliver(arrived: &[c_int], slots: &mut [c_int], count: &mut usize) -> bool {
+    match (arrived, &mut *slots) {
+        // Mostly it is one, for which a call of memcpy(3) takes longer.
+        ([fd], [slot]) if *fd >= 0 => {
+            *slot = *fd;
+            true
+        }
+        _ => deliver_many(arrived, slots, count),
+    }
+}
+
+#[inline(never)]
+fn deliver_many(arrived: &[c_int], slots: &mut [c_int], count: &mut usize) -> bool {
+    if arrived.len() > slots.len() || !all_there(arrived) {
+        return false;
+    }
+    *count = arrived.len();
+    if let Some(rest @ [_, ..]) = slots.get_mut(arrived.len()..) {
+        rest.fill(NONE);
+    }
+    // SAFETY: there is room, and it is no part of a control buffer.
+    unsafe { ptr::copy_nonoverlapping(arrived.as_ptr(), slots.as_mut_ptr(), arrived.len()) };
+    true
+}
+
+/// Whether none of the numbers is negative: eight at a time, because there can be many.
+#[inline(always)]
+fn all_there(fds: &[c_int]) -> bool {
+    const SIGNS: u64 = 0x8000_0000_8000_0000;
+    let mut signs = 0;
+    let mut eights = fds.chunks_exact(8);
+    for eight in &mut eights {
+        // SAFETY: there are as many bytes.
+        let [a, b, c, d] = unsafe { (eight.as_ptr() as *const [u64; 4]).read_unaligned() };
+        signs |= a | b | c | d;
+    }
+    for fd in eights.remainder() {
+        signs |= u64::from(*fd as u32);
+    }
+    signs & SIGNS == 0
 }
 
 impl<'a> Slots<'a> {
@@ -59,8 +104,7 @@ impl<'a> Slots<'a> {
     /// descriptor could not be installed.
     #[inline(always)]
     pub fn take(&mut self, arrived: &mut [c_int]) -> Fate {
-        let signs = arrived.iter().fold(0, |signs, fd| signs | fd);
-        let (whole, lost) = if signs < 0 { up_to_gap(arrived) } else { (arrived.len(), None) };
+        let (whole, lost) = up_to_gap(arrived);
         let free = self.slots.get_mut(self.filled..).unwrap_or_default();
         let delivered = free.len().min(whole);
         // SAFETY: there are so many in both, and the caller's room is no part of a control buffer.
@@ -139,11 +183,13 @@ impl<'a> Slots<'a> {
 }
 
 /// How many descriptors stand before a negative number, and what that says.
-#[cold]
 fn up_to_gap(arrived: &[c_int]) -> (usize, Option<Errno>) {
-    let gap = arrived.iter().position(|fd| *fd < 0).unwrap_or_default();
-    let lost = arrived.get(gap).and_then(|fd| no_room(*fd)).unwrap_or(Errno::ACCES);
-    (gap, Some(lost))
+    for (count, fd) in arrived.iter().enumerate() {
+        if *fd < 0 {
+            return (count, no_room(*fd).or(Some(Errno::ACCES)));
+        }
+    }
+    (arrived.len(), None)
 }
 
 /// Which table was full, if a negative number in the place of a descriptor says so.

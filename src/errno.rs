@@ -34,67 +34,110 @@ impl Errno {
     pub const TOOBIG: Errno = Errno(libc::E2BIG);
 
     /// What the C function that has just failed left in `errno`.
+    #[inline(always)]
     pub fn last() -> Errno {
         // SAFETY: the location belongs to this thread and lives as long as it.
         Errno(unsafe { *sys::errno_location() })
     }
 }
 
-/// A value that a C function returns when it succeeds.
+/// A value that a C function returns when it succeeds, 0 or more; negative values are errors.
 pub trait CValue {
-    /// The C type, in which negative values are errors.
     type C;
-    fn into_c(self) -> Self::C;
-    fn error(errno: Errno) -> Self::C;
+    fn to_size(self) -> ssize_t;
+    fn from_size(value: ssize_t) -> Self::C;
 }
 
 impl CValue for () {
     type C = c_int;
-    fn into_c(self) -> c_int {
+    fn to_size(self) -> ssize_t {
         0
     }
-    fn error(Errno(number): Errno) -> c_int {
-        number.wrapping_neg()
+    fn from_size(value: ssize_t) -> c_int {
+        value as c_int
     }
 }
 
 impl CValue for c_int {
     type C = c_int;
-    fn into_c(self) -> c_int {
-        self
+    fn to_size(self) -> ssize_t {
+        self as ssize_t
     }
-    fn error(errno: Errno) -> c_int {
-        <()>::error(errno)
+    fn from_size(value: ssize_t) -> c_int {
+        value as c_int
     }
 }
 
 impl CValue for usize {
     type C = ssize_t;
-    fn into_c(self) -> ssize_t {
+    fn to_size(self) -> ssize_t {
         self as ssize_t
     }
-    fn error(errno: Errno) -> ssize_t {
-        <()>::error(errno) as ssize_t
+    fn from_size(value: ssize_t) -> ssize_t {
+        value
     }
 }
 
-/// Makes a call for C: returns its value and leaves `errno` as it was, or returns the negative
-/// error number and leaves the number in `errno`.
-///
-/// A call that succeeds has to put `errno` back, because one that was retried, or a probe that
-/// failed as expected, has overwritten it.
+/// A count, or a negative error number, as C returns it: in a register, where a Result takes
+/// memory.
+#[derive(Clone, Copy)]
+pub struct Packed(ssize_t);
+
+impl Packed {
+    #[inline(always)]
+    pub fn new(result: Result<usize>) -> Packed {
+        match result {
+            Ok(count) => Packed(count as ssize_t),
+            Err(Errno(number)) => Packed((number as ssize_t).wrapping_neg()),
+        }
+    }
+
+    #[inline(always)]
+    pub fn result(self) -> Result<usize> {
+        if self.0 < 0 {
+            return Err(Errno(self.0.wrapping_neg() as c_int));
+        }
+        Ok(self.0 as usize)
+    }
+}
+
+/// `errno` as a call from C finds it.
+#[derive(Clone, Copy)]
+pub struct Before(c_int);
+
+impl Before {
+    #[inline(always)]
+    pub fn now() -> Before {
+        Before(Errno::last().0)
+    }
+
+    /// Turns a result into what C gets: the value, with `errno` as it was; or the negative error
+    /// number, with that number in `errno`.
+    #[inline(always)]
+    pub fn returning<T: CValue>(self, result: Result<T>) -> T::C {
+        let value = match result {
+            Ok(value) => value.to_size(),
+            Err(Errno(number)) => (number as ssize_t).wrapping_neg(),
+        };
+        T::from_size(self.leave(value))
+    }
+
+    /// A call that succeeds has to put `errno` back, because one that was retried, or a probe
+    /// that failed as expected, has overwritten it.
+    #[inline(never)]
+    fn leave(self, value: ssize_t) -> ssize_t {
+        let after = if value < 0 { value.wrapping_neg() as c_int } else { self.0 };
+        // SAFETY: the location belongs to this thread and lives as long as it.
+        unsafe { *sys::errno_location() = after };
+        value
+    }
+}
+
+/// Makes a call for C.
 #[inline(always)]
 pub fn returning<T: CValue>(call: impl FnOnce() -> Result<T>) -> T::C {
-    let errno = sys::errno_location();
-    // SAFETY: the location belongs to this thread, which runs all of this function.
-    let before = unsafe { *errno };
-    let (after, value) = match call() {
-        Ok(value) => (before, value.into_c()),
-        Err(error) => (error.0, T::error(error)),
-    };
-    // SAFETY: as above.
-    unsafe { *errno = after };
-    value
+    let before = Before::now();
+    before.returning(call())
 }
 
 /// Makes a call that returns nothing to C and leaves `errno` as it was.

@@ -1,12 +1,10 @@
 //! One descriptor, as hand-written programs pass it: with a zero byte.
 
-use crate::descriptors::Slots;
+use crate::descriptors::NONE;
 use crate::errno::{returning, Errno};
-use crate::fds;
-use crate::flags::Flags;
+use crate::plain;
 use crate::receive::is_end;
-use core::ptr;
-use libc::c_int;
+use libc::{c_int, c_void};
 
 /// Send one descriptor.
 ///
@@ -22,7 +20,9 @@ use libc::c_int;
 #[must_use]
 #[no_mangle]
 pub extern "C" fn ancillary_send_fd(sock: c_int, fd: c_int) -> c_int {
-    returning(|| fds::send(sock, &[fd], None, ptr::null(), 0, Flags::NONE).map(drop))
+    let marker: *const u8 = &0;
+    // SAFETY: there is one descriptor.
+    unsafe { plain::send_fds(sock, &fd, 1, marker as *const c_void, 1, 0) }.min(0) as c_int
 }
 
 /// Receive one descriptor.
@@ -48,13 +48,21 @@ pub extern "C" fn ancillary_send_fd(sock: c_int, fd: c_int) -> c_int {
 #[must_use]
 #[no_mangle]
 pub extern "C" fn ancillary_recv_fd(sock: c_int) -> c_int {
-    returning(|| {
-        let mut fd = [-1];
-        let mut slots = Slots::new(&mut fd);
-        let received = fds::receive(sock, &mut slots, ptr::null_mut(), 0, Flags::NONE)?;
-        if slots.filled() > 0 {
-            return Ok(fd[0]);
-        }
-        Err(if is_end(sock, received.bytes) { Errno::PIPE } else { Errno::NOMSG })
-    })
+    let (mut fd, mut nfds, mut marker) = (NONE, 1, 0u8);
+    let place: *mut u8 = &mut marker;
+    // SAFETY: there is room for one descriptor.
+    let bytes = unsafe { plain::receive_fds(sock, &mut fd, &mut nfds, place as *mut c_void, 1, 0) };
+    if bytes < 0 {
+        return bytes as c_int;
+    }
+    if nfds == 1 {
+        return fd;
+    }
+    without_descriptor(sock, bytes as usize)
+}
+
+#[cold]
+#[inline(never)]
+fn without_descriptor(sock: c_int, bytes: usize) -> c_int {
+    returning(|| Err::<c_int, Errno>(if is_end(sock, bytes) { Errno::PIPE } else { Errno::NOMSG }))
 }

@@ -1,12 +1,8 @@
 //! Descriptors with a payload.
 
-use crate::descriptors::{self, Slots};
-use crate::errno::{keeping, returning, Errno, Result};
-use crate::flags::Flags;
-use crate::payload::{no_buffer, Payload};
-use crate::receive::{Ending, Received};
-use crate::{arrays, receive, send};
-use libc::{c_int, c_uint, c_void, size_t, ssize_t, ucred};
+use crate::errno::keeping;
+use crate::{arrays, descriptors, plain};
+use libc::{c_int, c_uint, c_void, size_t, ssize_t};
 
 /// Send descriptors with a payload.
 ///
@@ -75,15 +71,8 @@ pub unsafe extern "C" fn ancillary_send_fds(
     len: size_t,
     flags: c_uint,
 ) -> ssize_t {
-    returning(|| {
-        let flags = Flags::parse(flags, Flags::SEND)?;
-        // SAFETY: the caller promises `nfds` descriptors at `fds`.
-        let fds = unsafe { arrays::lent(fds, nfds) }?;
-        if fds.is_empty() && data.is_null() {
-            return Err(Errno::INVAL);
-        }
-        send(sock, fds, None, data, len, flags)
-    })
+    // SAFETY: the caller promises `nfds` descriptors at `fds`.
+    unsafe { plain::send_fds(sock, fds, nfds, data, len, flags) }
 }
 
 /// Receive descriptors with a payload.
@@ -162,17 +151,9 @@ pub unsafe extern "C" fn ancillary_recv_fds(
     len: size_t,
     flags: c_uint,
 ) -> ssize_t {
-    returning(|| {
-        // SAFETY: the caller promises a size at `nfds`, unless it is NULL.
-        let nfds = unsafe { nfds.as_mut() }.ok_or(Errno::INVAL)?;
-        let room = core::mem::take(nfds);
-        // SAFETY: the caller promises room for `room` descriptors at `fds`.
-        let mut slots = Slots::new(unsafe { arrays::filled(fds, room) }?);
-        let flags = Flags::parse(flags, Flags::RECEIVE)?;
-        let received = receive(sock, &mut slots, data, len, flags)?;
-        *nfds = slots.filled();
-        Ok(received.bytes)
-    })
+    // SAFETY: the caller promises a size at `nfds`, unless it is NULL, and room for so many
+    // descriptors at `fds`.
+    unsafe { plain::receive_fds(sock, fds, nfds, data, len, flags) }
 }
 
 /// Close descriptors, such as a receive gave.
@@ -191,34 +172,4 @@ pub unsafe extern "C" fn ancillary_close_fds(fds: *mut c_int, nfds: size_t) {
     if let Ok(fds) = unsafe { arrays::filled(fds, nfds) } {
         keeping(|| descriptors::close(fds));
     }
-}
-
-/// Sends what a flat call names.
-#[inline(never)]
-pub fn send(
-    sock: c_int,
-    fds: &[c_int],
-    creds: Option<&ucred>,
-    data: *const c_void,
-    len: usize,
-    flags: Flags,
-) -> Result<usize> {
-    let (mut iov, mut marker) = (no_buffer(), 0);
-    let data = data as *mut c_void;
-    let mut payload = Payload::flat(&mut iov, data, len, fds.len(), &mut marker)?;
-    send::send(sock, &mut payload, fds, creds, flags)
-}
-
-/// Receives what a flat call has room for.
-#[inline(never)]
-pub fn receive(
-    sock: c_int,
-    slots: &mut Slots,
-    data: *mut c_void,
-    len: usize,
-    flags: Flags,
-) -> Result<Received> {
-    let (mut iov, mut marker) = (no_buffer(), 0);
-    let mut payload = Payload::flat(&mut iov, data, len, slots.room(), &mut marker)?;
-    receive::receive(sock, &mut payload, slots, flags, Ending::Strict)
 }

@@ -26,6 +26,15 @@ impl Flags {
         Ok(Flags(bits))
     }
 
+    /// Of bits that are known to the call.
+    pub fn known(bits: c_uint) -> Flags {
+        Flags(bits)
+    }
+
+    pub fn bits(self) -> c_uint {
+        self.0
+    }
+
     pub fn dontwait(self) -> bool {
         self.0 & ANCILLARY_DONTWAIT != 0
     }
@@ -66,9 +75,20 @@ impl Flags {
     /// Makes a system call, again as long as signals interrupt it and that is not asked for.
     #[inline(always)]
     pub fn retrying<T>(self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
+        let first = call();
+        self.going_on(first, call)
+    }
+
+    /// The same, where the call has been made once and this is what came of it.
+    #[inline(always)]
+    pub fn going_on<T>(
+        self,
+        mut result: Result<T>,
+        mut call: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
         loop {
-            match call() {
-                Err(Errno::INTR) if !self.intr() => continue,
+            match result {
+                Err(Errno::INTR) if !self.intr() => result = call(),
                 result => return result,
             }
         }

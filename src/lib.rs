@@ -5,6 +5,7 @@
 //!
 //! - `fd`, `fds`, `msg`, `creds`, `peer`, `rendezvous`: the C functions. They check arguments,
 //!   delegate, and convert the result.
+//! - `plain`: the usual call, straight through its system call.
 //! - `send`, `receive`, `lossless`: what happens to a message, one system call at a time.
 //! - `payload`: how far a payload has gone. `descriptors`: what becomes of descriptors received.
 //! - `control`: the layout of control data, cmsg(3). `sys`: the operating system.
@@ -42,6 +43,7 @@ mod lossless;
 mod msg;
 mod payload;
 mod peer;
+mod plain;
 mod receive;
 mod rendezvous;
 mod send;

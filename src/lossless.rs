@@ -11,38 +11,32 @@
 //! - before a message is refused, the bytes in front of it are looked for (`plain_bytes`).
 
 use crate::control;
-use crate::descriptors::{Mark, Slots};
+use crate::descriptors::Mark;
 use crate::errno::{Errno, Result};
-use crate::flags::Flags;
-use crate::payload::{Parts, Payload, Window};
-use crate::receive::{discard, receive_once, unpack, Ending, Received};
+use crate::payload::{Parts, Window};
+use crate::receive::{discard, settled, Receiver};
 use crate::sys;
 use core::mem::MaybeUninit;
+use core::ptr;
 use libc::{c_int, c_void, iovec};
 
 /// How often a refusal by a security policy is believed only after another look: the probe that
 /// tells it from a full table races with what other threads open and close.
 const LOOKS: u32 = 4;
 
-/// As `receive::receive_piece`, of messages that can be delivered whole.
+/// As `Receiver::receive_piece`, of messages that can be delivered whole.
 #[cold]
 #[inline(never)]
-pub fn receive_piece(
-    sock: c_int,
-    payload: &Payload,
-    slots: &mut Slots,
-    flags: Flags,
-    ending: Ending,
-) -> Result<Received> {
-    let before = slots.mark();
+pub fn receive_piece(receiver: &mut Receiver) -> Result<()> {
+    let before = receiver.slots.mark();
     let mut looks: u32 = 1;
     loop {
-        let (peeked, others) = peek(sock, payload, slots, flags)?;
-        let settled = sys::uncancelled(|| match ending.refusal(&peeked) {
-            None => consume(sock, payload, slots, before, peeked, others),
+        let others = peek(receiver)?;
+        let settled = sys::uncancelled(|| match receiver.refusal() {
+            None => consume(receiver, before, others),
             Some(refusal) => {
-                slots.close_since(before);
-                receive_in_front(sock, payload, slots, peeked.with_pidfd, refusal)
+                receiver.slots.close_since(before);
+                receive_in_front(receiver, refusal)
             }
         });
         match settled {
@@ -52,22 +46,18 @@ pub fn receive_piece(
     }
 }
 
-fn peek(
-    sock: c_int,
-    payload: &Payload,
-    slots: &mut Slots,
-    flags: Flags,
-) -> Result<(Received, usize)> {
-    let mut control = control::Buffer::new();
-    let mut parts = Parts::new();
+/// Returns how much control data came that is not descriptors, in bytes.
+#[inline(always)]
+fn peek(receiver: &mut Receiver) -> Result<usize> {
+    let (mut parts, payload) = (Parts::new(), receiver.payload);
     // What is peeked on a stream is consumed to the byte, so it must be no more than a part.
-    let window = if payload.fits_parts() || sys::socket_type(sock) != Ok(libc::SOCK_STREAM) {
+    let window = if payload.fits_parts() || sys::socket_type(receiver.sock) != Ok(libc::SOCK_STREAM)
+    {
         payload.window(&mut parts)
     } else {
         payload.part(usize::MAX, &mut parts)
     };
-    let arrival = receive_once(sock, &window, control.whole(), flags, sys::PEEK)?;
-    Ok(unpack(sock, &arrival, &mut control, slots))
+    receiver.receive_once(&window, sys::PEEK)
 }
 
 /// Consumes what was peeked, which is in the slots since `before`, and of which `others` bytes of
@@ -77,57 +67,48 @@ fn peek(
 /// only if they belong to the bytes consumed, and not to a later message. Room for a pidfd takes
 /// two descriptors instead, and then the pidfd is discarded: the same answer. A datagram is
 /// consumed whole however little of it is read.
-fn consume(
-    sock: c_int,
-    payload: &Payload,
-    slots: &mut Slots,
-    before: Mark,
-    peeked: Received,
-    others: usize,
-) -> Result<Received> {
+#[inline(always)]
+fn consume(receiver: &mut Receiver, before: Mark, others: usize) -> Result<()> {
     let mut control = control::Buffer::new();
-    let mut parts = Parts::new();
-    let mut window = payload.part(peeked.bytes, &mut parts);
-    if window.len < peeked.bytes {
+    control.prepare();
+    let (mut parts, payload) = (Parts::new(), receiver.payload);
+    let mut window = payload.part(receiver.received.bytes, &mut parts);
+    if window.len < receiver.received.bytes {
         // A datagram, in more buffers than a part describes.
         window = payload.window(&mut parts);
     }
-    let room = (&mut control, others);
-    let consumed = match receive_once(sock, &window, room, Flags::NONE, sys::DONTWAIT) {
+    let message = &mut sys::message(&window, control.start(), others.min(control::CAPACITY));
+    let (sock, flags) = (receiver.sock, receiver.flags);
+    let consumed = match settled(sock, flags, None, message, &mut control, sys::DONTWAIT) {
         Ok(consumed) => consumed,
         Err(error) => {
-            slots.close_since(before);
+            receiver.slots.close_since(before);
             return Err(error);
         }
     };
-    discard(&mut control, consumed.control);
+    discard(&mut control, consumed.control.min(others));
     if !consumed.control_cut {
-        slots.close_fds_since(before);
+        receiver.slots.close_fds_since(before);
     }
-    Ok(Received { bytes: consumed.bytes, ..peeked })
+    receiver.received.bytes = consumed.bytes;
+    Ok(())
 }
 
 /// Receives what stands in front of a message that is refused, if anything does.
-fn receive_in_front(
-    sock: c_int,
-    payload: &Payload,
-    slots: &mut Slots,
-    with_pidfd: bool,
-    refusal: Errno,
-) -> Result<Received> {
+#[inline(always)]
+fn receive_in_front(receiver: &mut Receiver, refusal: Errno) -> Result<()> {
     // A pidfd comes with every message, so with no room for one nothing can be delivered.
-    if with_pidfd && sys::table_is_full(sock) {
+    if receiver.received.with_pidfd && sys::table_is_full(receiver.sock) {
         return Err(refusal);
     }
-    let plain = plain_bytes(sock);
+    let plain = plain_bytes(receiver.sock);
     if plain == 0 {
         return Err(refusal);
     }
-    let mut control = control::Buffer::new();
-    let mut parts = Parts::new();
+    let (mut parts, payload) = (Parts::new(), receiver.payload);
     let window = payload.part(plain, &mut parts);
-    let arrival = receive_once(sock, &window, control.whole(), Flags::NONE, sys::DONTWAIT)?;
-    Ok(unpack(sock, &arrival, &mut control, slots).0)
+    receiver.receive_once(&window, sys::DONTWAIT)?;
+    Ok(())
 }
 
 /// How many bytes on a stream certainly stand before the first message with descriptors: whole
@@ -178,9 +159,6 @@ fn look_ahead(sock: c_int, blocks: usize) -> (usize, bool) {
 /// How many bytes a peek returns that installs no descriptors: 0 where it fails.
 fn glance(sock: c_int, iov: &[iovec]) -> usize {
     let window = Window { iov: iov.as_ptr(), count: iov.len(), len: 0 };
-    let mut nowhere = control::Buffer::new();
-    match sys::receive(sock, &window, &mut nowhere, 0, sys::PEEK | sys::DONTWAIT) {
-        Ok(arrival) => arrival.bytes,
-        Err(_) => 0,
-    }
+    let mut message = sys::message(&window, ptr::null(), 0);
+    sys::receive(sock, &mut message, sys::PEEK | sys::DONTWAIT).some().unwrap_or_default()
 }

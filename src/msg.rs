@@ -9,8 +9,8 @@ use crate::descriptors::Slots;
 use crate::errno::{returning, Errno, Result};
 use crate::flags::Flags;
 use crate::identity::ancillary_creds;
-use crate::payload::{no_buffer, Payload};
-use crate::receive::{receive, Ending, Received};
+use crate::payload::Payload;
+use crate::receive::{Ending, Received, Receiver};
 use crate::send::send;
 use core::mem::{size_of, take};
 use core::ptr::addr_of;
@@ -143,11 +143,9 @@ pub unsafe extern "C" fn ancillary_send_msg(
         if msg.iov.is_null() && fds.is_empty() && creds.is_none() {
             return Err(Errno::INVAL);
         }
-        let (mut iov, mut marker) = (no_buffer(), 0);
         // SAFETY: the caller promises `iovlen` buffers at `iov`.
-        let payload =
-            unsafe { Payload::scattered(&mut iov, msg.iov, msg.iovlen, fds.len(), &mut marker) };
-        send(sock, &mut payload?, fds, creds, flags)
+        let payload = unsafe { Payload::scattered(msg.iov, msg.iovlen, fds.len()) }?;
+        send(sock, payload, fds, creds, flags, None).result()
     })
 }
 
@@ -212,14 +210,13 @@ pub unsafe extern "C" fn ancillary_recv_msg(
         let room = take(&mut msg.nfds);
         // SAFETY: the caller promises room for `room` descriptors at `fds`.
         let fds = unsafe { arrays::filled(msg.fds, room) }?;
-        let mut slots = Slots::with_pidfd(fds, &mut msg.pidfd);
+        let slots = Slots::with_pidfd(fds, &mut msg.pidfd);
         let flags = Flags::parse(flags, Flags::RECEIVE)?;
-        let (mut iov, mut marker) = (no_buffer(), 0);
         // SAFETY: the caller promises `iovlen` buffers at `iov`.
-        let payload =
-            unsafe { Payload::scattered(&mut iov, msg.iov, msg.iovlen, room, &mut marker) };
-        let received = receive(sock, &mut payload?, &mut slots, flags, Ending::Tolerant)?;
-        let delivered = slots.filled();
+        let payload = unsafe { Payload::scattered(msg.iov, msg.iovlen, room) }?;
+        let mut receiver = Receiver::new(sock, flags, Ending::Tolerant, payload, slots);
+        receiver.receive(None)?;
+        let (received, delivered) = (receiver.received, receiver.slots.filled());
         msg.set(&received, delivered);
         Ok(received.bytes)
     })

@@ -4,7 +4,6 @@ use crate::arrays;
 use crate::errno::{Errno, Result};
 use crate::sys::MAX_FDS;
 use core::mem::MaybeUninit;
-use core::{ptr, slice};
 use libc::{c_void, iovec};
 
 /// The most buffers a payload has (IOV_MAX, sendmsg(2)).
@@ -13,15 +12,22 @@ const MOST_BUFFERS: usize = 1024;
 /// How many buffers a part of a payload is described with: the most that it spans.
 const PARTS: usize = 16;
 
-/// Payload bytes, in the caller's buffers, that are still to be sent or received.
+/// Payload bytes that are still to be sent or received.
+#[derive(Clone, Copy)]
 pub struct Payload<'a> {
-    iov: &'a [iovec],
-    /// How many bytes of the first buffer are done.
-    done: usize,
+    place: Place<'a>,
     /// How many bytes are left in all.
     left: usize,
-    /// The one buffer is a marker byte, and serves for each of the bytes left.
-    markers: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// The caller's one buffer: what is left of it begins here.
+    Buffer(*mut c_void),
+    /// The caller's buffers; so many bytes of the first are done.
+    Buffers(&'a [iovec], usize),
+    /// Nowhere: this byte is sent for each that is left, or it is received and dropped.
+    Marker(u8),
 }
 
 /// What one system call may send or fill: `count` buffers, `len` bytes in all.
@@ -32,51 +38,44 @@ pub struct Window {
 }
 
 /// Memory to describe a part of a payload in. It is not cleared.
-pub struct Parts([MaybeUninit<iovec>; PARTS]);
+pub struct Parts {
+    iov: MaybeUninit<[iovec; PARTS]>,
+    marker: MaybeUninit<u8>,
+}
 
 impl Parts {
     #[inline(always)]
     pub fn new() -> Parts {
-        const UNFILLED: MaybeUninit<iovec> = MaybeUninit::uninit();
-        Parts([UNFILLED; PARTS])
+        Parts { iov: MaybeUninit::uninit(), marker: MaybeUninit::uninit() }
     }
 }
 
 impl<'a> Payload<'a> {
     /// One buffer; or, where `data` is NULL and `len` is 0, a marker byte for each message that
     /// `nfds` descriptors take: a stream drops descriptors that come with no byte (unix(7)).
-    /// `iov` is memory to describe it in.
     #[inline(always)]
-    pub fn flat(
-        iov: &'a mut iovec,
-        data: *mut c_void,
-        len: usize,
-        nfds: usize,
-        marker: &'a mut u8,
-    ) -> Result<Payload<'a>> {
+    pub fn flat(data: *mut c_void, len: usize, nfds: usize) -> Result<Payload<'a>> {
         if data.is_null() && len == 0 {
-            return Ok(Payload::markers(iov, nfds, marker));
+            return Ok(Payload::markers(nfds, 0));
         }
         if data.is_null() || len == 0 || len > isize::MAX as usize {
             return Err(Errno::INVAL);
         }
-        *iov = iovec { iov_base: data, iov_len: len };
-        Ok(Payload { iov: slice::from_ref(iov), done: 0, left: len, markers: false })
+        Ok(Payload { place: Place::Buffer(data), left: len })
     }
 
     /// Buffers; or, where there is none, marker bytes, as above.
     ///
     /// # Safety
     /// `buffers` is NULL, or `count` buffer descriptions are there.
+    #[inline(never)]
     pub unsafe fn scattered(
-        iov: &'a mut iovec,
         buffers: *const iovec,
         count: usize,
         nfds: usize,
-        marker: &'a mut u8,
     ) -> Result<Payload<'a>> {
         if buffers.is_null() && count == 0 {
-            return Ok(Payload::markers(iov, nfds, marker));
+            return Ok(Payload::markers(nfds, 0));
         }
         if count > MOST_BUFFERS {
             return Err(Errno::INVAL);
@@ -90,14 +89,13 @@ impl<'a> Payload<'a> {
         if left == 0 || left > isize::MAX as usize {
             return Err(Errno::INVAL);
         }
-        Ok(Payload { iov, done: 0, left, markers: false })
+        Ok(Payload { place: Place::Buffers(iov, 0), left })
     }
 
     /// A marker byte for each message that so many descriptors take.
-    pub fn markers(iov: &'a mut iovec, nfds: usize, marker: &'a mut u8) -> Payload<'a> {
-        let marker: *mut u8 = marker;
-        *iov = iovec { iov_base: marker as *mut c_void, iov_len: 1 };
-        Payload { iov: slice::from_ref(iov), done: 0, left: messages_for(nfds), markers: true }
+    #[inline(always)]
+    pub fn markers(nfds: usize, marker: u8) -> Payload<'a> {
+        Payload { place: Place::Marker(marker), left: messages_for(nfds) }
     }
 
     /// How many bytes are left.
@@ -107,69 +105,75 @@ impl<'a> Payload<'a> {
 
     /// What to send or fill next: all that is left.
     #[inline(always)]
-    pub fn window<'b>(&'b self, parts: &'b mut Parts) -> Window {
-        if self.done == 0 && !self.markers {
-            return Window { iov: self.iov.as_ptr(), count: self.iov.len(), len: self.left };
+    pub fn window(&self, parts: &mut Parts) -> Window {
+        match self.place {
+            Place::Buffers(iov, 0) => {
+                Window { iov: iov.as_ptr(), count: iov.len(), len: self.left }
+            }
+            _ => self.part(self.left, parts),
         }
-        self.part(usize::MAX, parts)
     }
 
     /// What to send or fill next: up to `limit` bytes, or as many as the parts describe.
-    #[cold]
-    pub fn part<'b>(&'b self, limit: usize, parts: &'b mut Parts) -> Window {
-        if self.markers {
-            return Window { iov: self.iov.as_ptr(), count: 1, len: 1 };
-        }
-        let mut done = self.done;
-        let mut count = 0;
-        let mut len: usize = 0;
-        let buffers = self.iov.iter().filter(|buffer| buffer.iov_len > 0);
-        for (part, buffer) in parts.0.iter_mut().zip(buffers) {
+    #[inline(never)]
+    pub fn part(&self, limit: usize, parts: &mut Parts) -> Window {
+        let iov = parts.iov.as_mut_ptr() as *mut iovec;
+        let one;
+        let (buffers, mut done) = match self.place {
+            Place::Buffers(buffers, done) => (buffers, done),
+            Place::Buffer(start) => {
+                one = [iovec { iov_base: start, iov_len: self.left }];
+                (&one[..], 0)
+            }
+            Place::Marker(byte) => {
+                let marker: *mut u8 = parts.marker.write(byte);
+                one = [iovec { iov_base: marker as *mut c_void, iov_len: 1 }];
+                (&one[..], 0)
+            }
+        };
+        let mut window = Window { iov, count: 0, len: 0 };
+        for buffer in buffers.iter().filter(|buffer| buffer.iov_len > 0).take(PARTS) {
             let base = (buffer.iov_base as *mut u8).wrapping_add(done) as *mut c_void;
-            let here = buffer.iov_len.saturating_sub(done).min(limit.saturating_sub(len));
-            part.write(iovec { iov_base: base, iov_len: here });
-            len = len.saturating_add(here);
-            count += 1;
+            let left = limit.saturating_sub(window.len);
+            let here = buffer.iov_len.saturating_sub(done).min(left);
+            // SAFETY: there are not more than PARTS.
+            unsafe { iov.add(window.count).write(iovec { iov_base: base, iov_len: here }) };
+            window.len = window.len.saturating_add(here);
+            window.count = window.count.wrapping_add(1);
             done = 0;
-            if len == limit {
+            if window.len == limit {
                 break;
             }
         }
-        Window { iov: parts.0.as_ptr() as *const iovec, count, len }
+        window
     }
 
     /// Whether a part describes all that is left.
     pub fn fits_parts(&self) -> bool {
-        self.iov.len() <= PARTS
+        !matches!(self.place, Place::Buffers(iov, _) if iov.len() > PARTS)
     }
 
     /// Moves past `n` bytes.
-    #[inline(always)]
-    pub fn advance(&mut self, n: usize) {
+    #[inline(never)]
+    pub fn advance(&mut self, mut n: usize) {
         self.left = self.left.saturating_sub(n);
-        if self.left > 0 && !self.markers {
-            self.skip(n);
-        }
-    }
-
-    #[cold]
-    fn skip(&mut self, mut n: usize) {
-        while let Some((first, rest)) = self.iov.split_first() {
-            let here = first.iov_len.saturating_sub(self.done);
-            if n < here {
-                self.done = self.done.saturating_add(n);
-                return;
+        match &mut self.place {
+            Place::Marker(_) => {}
+            Place::Buffer(start) => *start = (*start as *mut u8).wrapping_add(n) as *mut c_void,
+            Place::Buffers(iov, done) => {
+                while let Some((first, rest)) = iov.split_first() {
+                    let here = first.iov_len.saturating_sub(*done);
+                    if n < here {
+                        *done = done.saturating_add(n);
+                        return;
+                    }
+                    n = n.saturating_sub(here);
+                    *done = 0;
+                    *iov = rest;
+                }
             }
-            n = n.saturating_sub(here);
-            self.done = 0;
-            self.iov = rest;
         }
     }
-}
-
-/// Memory to describe a buffer in, that describes none yet.
-pub fn no_buffer() -> iovec {
-    iovec { iov_base: ptr::null_mut(), iov_len: 0 }
 }
 
 /// How many messages it takes to carry so many descriptors: one where there is none.

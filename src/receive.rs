@@ -7,11 +7,13 @@ use crate::flags::Flags;
 use crate::identity::ancillary_creds;
 use crate::lossless;
 use crate::payload::{Parts, Payload, Window};
-use crate::sys;
-use libc::c_int;
+use crate::sys::{self, Arrival, How, Outcome};
+use core::mem::replace;
+use libc::{c_int, msghdr};
 
 /// What one system call, or all those of one function call, received. The descriptors are in the
 /// caller's slots.
+#[derive(Clone, Copy)]
 pub struct Received {
     pub bytes: usize,
     /// More descriptors came than there was room for; those were closed.
@@ -37,36 +39,16 @@ impl Received {
     };
 
     /// Why the descriptors that came are not all in the caller's slots.
-    pub fn incomplete(&self) -> Option<Errno> {
+    fn incomplete(&self) -> Option<Errno> {
         if self.surplus {
             return Some(Errno::TOOBIG);
         }
         self.lost
     }
 
-    /// What the caller did not make room for, the first that applies.
-    pub fn misfit(&self) -> Option<Errno> {
-        if self.data_cut {
-            return self.incomplete().or(Some(Errno::MSGSIZE));
-        }
-        self.incomplete()
-    }
-
     /// Who sent it.
     pub fn sender(&self) -> Option<ancillary_creds> {
         self.creds.filter(|creds| creds.says_something(self.bytes))
-    }
-
-    /// Adds the next piece of a stream. Pieces of several senders have none in common; whether
-    /// they are of one can be told from the credentials only.
-    fn add(&mut self, piece: &Received, slots: &mut Slots) {
-        self.bytes = self.bytes.saturating_add(piece.bytes);
-        self.surplus |= piece.surplus;
-        self.lost = self.lost.or(piece.lost);
-        if self.creds.is_none() || self.creds != piece.creds {
-            self.creds = None;
-            slots.give_up_pidfd();
-        }
     }
 }
 
@@ -79,109 +61,197 @@ pub enum Ending {
     Tolerant,
 }
 
-impl Ending {
-    /// Why what was received, or peeked at, is not what there is room for.
-    pub fn refusal(self, received: &Received) -> Option<Errno> {
-        match self {
-            Ending::Strict => received.misfit(),
-            Ending::Tolerant => received.incomplete(),
+/// A call that receives.
+pub struct Receiver<'a> {
+    pub sock: c_int,
+    pub flags: Flags,
+    pub ending: Ending,
+    pub payload: Payload<'a>,
+    pub slots: Slots<'a>,
+    pub received: Received,
+}
+
+/// A system call that has been made, and where it put what came.
+pub struct Made<'a> {
+    pub outcome: Outcome,
+    pub message: &'a mut msghdr,
+    pub control: &'a mut control::Buffer,
+}
+
+impl<'a> Receiver<'a> {
+    #[inline(always)]
+    pub fn new(
+        sock: c_int,
+        flags: Flags,
+        ending: Ending,
+        payload: Payload<'a>,
+        slots: Slots<'a>,
+    ) -> Receiver<'a> {
+        Receiver { sock, flags, ending, payload, slots, received: Received::NOTHING }
+    }
+
+    /// Receives one message; with WAITALL on a stream, pieces until the payload is whole. `first`
+    /// is the system call for the first, where it has been made already.
+    #[cold]
+    #[inline(never)]
+    pub fn receive(&mut self, first: Option<Made>) -> Result<()> {
+        match first {
+            Some(made) => {
+                self.settle(Some(made.outcome), made.message, made.control, sys::WAIT)?;
+            }
+            None => self.receive_piece()?,
         }
+        self.payload.advance(self.received.bytes);
+        if self.flags.waitall() && self.payload.left() > 0 {
+            self.receive_more();
+        }
+        if self.ending == Ending::Strict {
+            if let Some(misfit) = self.refusal() {
+                self.slots.close_all();
+                return Err(misfit);
+            }
+        }
+        Ok(())
     }
-}
 
-/// Whether a receive of so many bytes, with nothing else, was the end: that of a stream or a
-/// seqpacket socket. A datagram socket has none.
-#[cold]
-pub fn is_end(sock: c_int, bytes: usize) -> bool {
-    bytes == 0 && sys::socket_type(sock) != Ok(libc::SOCK_DGRAM)
-}
-
-/// Receives one message; with WAITALL on a stream, pieces until the payload is whole.
-#[inline(never)]
-pub fn receive(
-    sock: c_int,
-    payload: &mut Payload,
-    slots: &mut Slots,
-    flags: Flags,
-    ending: Ending,
-) -> Result<Received> {
-    let mut received = receive_piece(sock, payload, slots, flags, ending)?;
-    payload.advance(received.bytes);
-    if flags.waitall() && payload.left() > 0 {
-        receive_more(sock, payload, slots, flags, ending, &mut received);
-    }
-    if let (Ending::Strict, Some(misfit)) = (ending, received.misfit()) {
-        slots.close_all();
-        return Err(misfit);
-    }
-    Ok(received)
-}
-
-/// Goes on until the payload is whole, or something did not fit. An error ends it as well: what
-/// is here already is not to be lost.
-#[cold]
-fn receive_more(
-    sock: c_int,
-    payload: &mut Payload,
-    slots: &mut Slots,
-    flags: Flags,
-    ending: Ending,
-    received: &mut Received,
-) {
-    if received.bytes == 0 || sys::socket_type(sock) != Ok(libc::SOCK_STREAM) {
-        return;
-    }
-    while payload.left() > 0 && ending.refusal(received).is_none() {
-        let piece = match receive_piece(sock, payload, slots, flags, ending) {
-            Ok(piece) => piece,
-            Err(_) => return,
-        };
-        let end = piece.bytes == 0;
-        payload.advance(piece.bytes);
-        received.add(&piece, slots);
-        if end {
+    /// Goes on until the payload is whole, or something did not fit. An error ends it as well:
+    /// what is here already is not to be lost.
+    #[inline(always)]
+    fn receive_more(&mut self) {
+        if self.received.bytes == 0 || sys::socket_type(self.sock) != Ok(libc::SOCK_STREAM) {
             return;
         }
+        while self.payload.left() > 0 && self.refusal().is_none() {
+            let before = self.received;
+            let result = self.receive_piece();
+            let piece = replace(&mut self.received, before);
+            if result.is_err() {
+                return;
+            }
+            self.payload.advance(piece.bytes);
+            self.add(&piece);
+            if piece.bytes == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Adds the next piece of a stream. Pieces of several senders have none in common; whether
+    /// they are of one can be told from the credentials only.
+    #[inline(always)]
+    fn add(&mut self, piece: &Received) {
+        let received = &mut self.received;
+        received.bytes = received.bytes.saturating_add(piece.bytes);
+        received.surplus |= piece.surplus;
+        received.lost = received.lost.or(piece.lost);
+        if received.creds.is_none() || received.creds != piece.creds {
+            received.creds = None;
+            self.slots.give_up_pidfd();
+        }
+    }
+
+    #[inline(never)]
+    fn receive_piece(&mut self) -> Result<()> {
+        if self.flags.lossless() {
+            return lossless::receive_piece(self);
+        }
+        let (mut parts, payload) = (Parts::new(), self.payload);
+        // MSG_WAITALL is not used: a call that waits inside the kernel with descriptors already
+        // taken from the queue loses them when its thread is cancelled, and hides the signal that
+        // ends it.
+        self.receive_once(&payload.window(&mut parts), sys::WAIT)?;
+        Ok(())
+    }
+
+    /// One message, or a piece of one; `how` adds to what the flags say. Returns how much of the
+    /// control buffer was taken by anything but descriptors, in bytes.
+    #[inline(never)]
+    pub fn receive_once(&mut self, window: &Window, how: How) -> Result<usize> {
+        let mut control = control::Buffer::new();
+        control.prepare();
+        let mut message = sys::message(window, control.start(), control::CAPACITY);
+        self.settle(None, &mut message, &mut control, how)
+    }
+
+    #[inline(never)]
+    fn settle(
+        &mut self,
+        first: Option<Outcome>,
+        message: &mut msghdr,
+        control: &mut control::Buffer,
+        how: How,
+    ) -> Result<usize> {
+        let arrival = settled(self.sock, self.flags, first, message, control, how)?;
+        Ok(self.unpack(&arrival, control))
+    }
+
+    /// Why what was received, or peeked at, is not what there is room for: the first that applies.
+    pub fn refusal(&self) -> Option<Errno> {
+        let incomplete = self.received.incomplete();
+        if self.received.data_cut && self.ending == Ending::Strict {
+            return incomplete.or(Some(Errno::MSGSIZE));
+        }
+        incomplete
+    }
+
+    /// Sorts what has arrived: descriptors go to the slots, or are closed. Also tells how much of
+    /// the control buffer is taken by anything but descriptors, in bytes.
+    #[inline(always)]
+    fn unpack(&mut self, arrival: &Arrival, control: &mut control::Buffer) -> usize {
+        let (received, slots) = (&mut self.received, &mut self.slots);
+        *received =
+            Received { bytes: arrival.bytes, data_cut: arrival.data_cut, ..Received::NOTHING };
+        if arrival.control_cut {
+            received.lost = Some(sys::why_withheld(self.sock));
+        }
+        let mut others: usize = 0;
+        // SAFETY: the kernel has filled so much of the buffer.
+        for (message, space) in unsafe { control.received(arrival.control) } {
+            match message {
+                Message::Fds(fds) => {
+                    let fate = slots.take(fds);
+                    received.surplus |= fate.surplus;
+                    received.lost = received.lost.or(fate.lost);
+                    continue;
+                }
+                Message::Pidfd(pidfd) => {
+                    received.with_pidfd = slots.lacks_pidfd();
+                    received.lost = received.lost.or(slots.take_pidfd(pidfd));
+                }
+                Message::Creds(creds) => {
+                    received.creds = Some(ancillary_creds::from_kernel(&creds));
+                }
+                Message::Other => {}
+            }
+            others = others.saturating_add(space);
+        }
+        others
     }
 }
 
+/// Makes a system call that receives, or goes on from the `first`.
 #[inline(never)]
-fn receive_piece(
+pub fn settled(
     sock: c_int,
-    payload: &Payload,
-    slots: &mut Slots,
     flags: Flags,
-    ending: Ending,
-) -> Result<Received> {
-    if flags.lossless() {
-        return lossless::receive_piece(sock, payload, slots, flags, ending);
-    }
-    let mut control = control::Buffer::new();
-    let mut parts = Parts::new();
-    let window = payload.window(&mut parts);
-    // MSG_WAITALL is not used: a call that waits inside the kernel with descriptors already taken
-    // from the queue loses them when its thread is cancelled, and hides the signal that ends it.
-    let arrival = receive_once(sock, &window, control.whole(), flags, sys::WAIT)?;
-    Ok(unpack(sock, &arrival, &mut control, slots).0)
-}
-
-/// One message, or a piece of one, as it comes, with so much room for control data; `how` adds to
-/// what the flags say.
-#[inline(never)]
-pub fn receive_once(
-    sock: c_int,
-    window: &Window,
-    (control, room): (&mut control::Buffer, usize),
-    flags: Flags,
-    how: sys::How,
-) -> Result<sys::Arrival> {
-    control.prepare();
+    first: Option<Outcome>,
+    message: &mut msghdr,
+    control: &mut control::Buffer,
+    how: How,
+) -> Result<Arrival> {
     let how = flags.how_to_receive() | how;
-    let result = flags.retrying(|| sys::receive(sock, window, control, room, how));
-    if let Err(Errno::FAULT) = result {
-        discard(control, control::FILLED_BY_FAILURE);
+    let mut call = || sys::receive(sock, message, how);
+    let outcome = first.unwrap_or_else(&mut call);
+    match flags.going_on(outcome.checked(), || call().checked()) {
+        Ok(bytes) => Ok(Arrival::new(bytes, message)),
+        Err(error) => {
+            if error == Errno::FAULT {
+                let filled = control.filled_by_failure();
+                discard(control, filled);
+            }
+            Err(error)
+        }
     }
-    result
 }
 
 /// Closes every descriptor in what the kernel has filled of a control buffer.
@@ -195,40 +265,9 @@ pub fn discard(control: &mut control::Buffer, filled: usize) {
     }
 }
 
-/// Sorts what has arrived: descriptors go to the slots, or are closed. Also tells how much of the
-/// control buffer is taken by anything but descriptors, in bytes.
-#[inline(never)]
-pub fn unpack(
-    sock: c_int,
-    arrival: &sys::Arrival,
-    control: &mut control::Buffer,
-    slots: &mut Slots,
-) -> (Received, usize) {
-    let mut received =
-        Received { bytes: arrival.bytes, data_cut: arrival.data_cut, ..Received::NOTHING };
-    if arrival.control_cut {
-        received.lost = Some(sys::why_withheld(sock));
-    }
-    let mut others: usize = 0;
-    // SAFETY: the kernel has filled so much of the buffer.
-    for (message, space) in unsafe { control.received(arrival.control) } {
-        match message {
-            Message::Fds(fds) => {
-                let fate = slots.take(fds);
-                received.surplus |= fate.surplus;
-                received.lost = received.lost.or(fate.lost);
-                continue;
-            }
-            Message::Pidfd(pidfd) => {
-                received.with_pidfd = slots.lacks_pidfd();
-                received.lost = received.lost.or(slots.take_pidfd(pidfd));
-            }
-            Message::Creds(creds) => {
-                received.creds = Some(ancillary_creds::from_kernel(&creds));
-            }
-            Message::Other => {}
-        }
-        others = others.saturating_add(space);
-    }
-    (received, others)
+/// Whether a receive of so many bytes, with nothing else, was the end: that of a stream or a
+/// seqpacket socket. A datagram socket has none.
+#[cold]
+pub fn is_end(sock: c_int, bytes: usize) -> bool {
+    bytes == 0 && sys::socket_type(sock) != Ok(libc::SOCK_DGRAM)
 }

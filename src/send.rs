@@ -1,26 +1,41 @@
 //! Sending: one message, or as many as it takes.
 
 use crate::control;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Packed, Result};
 use crate::flags::Flags;
 use crate::payload::{messages_for, Parts, Payload};
-use crate::sys::{self, MAX_FDS};
+use crate::sys::{self, Outcome, MAX_FDS};
 use libc::{c_int, ucred};
 
 /// Sends a payload with descriptors, and credentials if there are any, and returns how many bytes
-/// of it went.
+/// of it went. `first` is what the system call returned, where it has been made for the first
+/// message already.
 ///
 /// Descriptors that do not fit one message are split: byte i of the payload carries those from
 /// 253 * i onwards, and the last message carries the rest of the payload. Credentials travel with
 /// the first. When the kernel takes a part of a message, it takes all its control data, so what
 /// is left of it goes without any: sent along again, its descriptors would arrive twice.
+#[cold]
 #[inline(never)]
 pub fn send(
     sock: c_int,
-    payload: &mut Payload,
+    payload: Payload,
     fds: &[c_int],
     creds: Option<&ucred>,
     flags: Flags,
+    first: Option<Outcome>,
+) -> Packed {
+    Packed::new(send_all(sock, payload, fds, creds, flags, first))
+}
+
+#[inline(always)]
+fn send_all(
+    sock: c_int,
+    mut payload: Payload,
+    fds: &[c_int],
+    creds: Option<&ucred>,
+    flags: Flags,
+    mut first: Option<Outcome>,
 ) -> Result<usize> {
     if fds.len() > MAX_FDS {
         may_split(sock, fds.len(), payload.left())?;
@@ -43,8 +58,10 @@ pub fn send(
             true => payload.window(&mut parts),
             false => payload.part(1, &mut parts),
         };
-        let result = flags.retrying(|| sys::send(sock, &window, &control, used, flags.how()));
-        let n = match result {
+        let message = sys::message(&window, control.start(), used);
+        let call = || sys::send(sock, &message, flags.how());
+        let outcome = first.take().unwrap_or_else(call);
+        let n = match flags.going_on(outcome.checked(), || call().checked()) {
             Ok(n) => n,
             // The next call reports the error: it is the socket's, not this message's.
             Err(_) if sent > 0 => return Ok(sent),

@@ -7,12 +7,11 @@ mod names;
 pub use names::*;
 
 use crate::constants::ANCILLARY_MAX_FDS;
-use crate::control;
 use crate::errno::{Errno, Result};
 use crate::payload::Window;
 use core::mem::{size_of, size_of_val, MaybeUninit};
-use core::ptr;
-use libc::{c_int, c_uint, c_void, gid_t, msghdr, socklen_t, ssize_t, ucred};
+use core::ptr::{self, addr_of_mut};
+use libc::{c_int, c_uint, c_void, gid_t, iovec, msghdr, socklen_t, ssize_t, ucred};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("libancillary supports Linux only so far");
@@ -25,6 +24,32 @@ extern "C" {}
 /// (SCM_MAX_FD, unix(7)).
 pub const MAX_FDS: usize = ANCILLARY_MAX_FDS as usize;
 
+/// What a system call returned: a count, or -1, and then `errno` says why.
+#[derive(Clone, Copy)]
+pub struct Outcome(ssize_t);
+
+impl Outcome {
+    /// Whether it is this count.
+    #[inline(always)]
+    pub fn is(self, count: usize) -> bool {
+        self.0 == count as ssize_t
+    }
+
+    /// The count, if there is one and it is not 0.
+    #[inline(always)]
+    pub fn some(self) -> Option<usize> {
+        if self.0 > 0 {
+            Some(self.0 as usize)
+        } else {
+            None
+        }
+    }
+
+    pub fn checked(self) -> Result<usize> {
+        checked(self.0)
+    }
+}
+
 /// What arrived with one recvmsg(2).
 pub struct Arrival {
     pub bytes: usize,
@@ -34,6 +59,28 @@ pub struct Arrival {
     pub data_cut: bool,
     /// Control data was discarded (MSG_CTRUNC).
     pub control_cut: bool,
+}
+
+impl Arrival {
+    pub fn new(bytes: usize, message: &msghdr) -> Arrival {
+        Arrival {
+            bytes,
+            control: message.msg_controllen as usize,
+            data_cut: message.msg_flags & libc::MSG_TRUNC != 0,
+            control_cut: message.msg_flags & libc::MSG_CTRUNC != 0,
+        }
+    }
+}
+
+/// Whether a message arrived with all its payload and control data; and how much of the control
+/// buffer is filled, in bytes.
+#[inline(always)]
+pub fn whole(message: &msghdr) -> Option<usize> {
+    if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) == 0 {
+        Some(message.msg_controllen as usize)
+    } else {
+        None
+    }
 }
 
 /// How a system call is to be made: MSG_DONTWAIT and the like.
@@ -58,49 +105,53 @@ fn checked(result: ssize_t) -> Result<usize> {
     Ok(result as usize)
 }
 
-fn message(window: &Window, control: *mut c_void, controllen: usize) -> msghdr {
-    // SAFETY: a msghdr is plain integers and pointers, for all of which zero is a value.
-    let mut message: msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    message.msg_iov = window.iov as *mut libc::iovec;
-    message.msg_iovlen = window.count as _;
-    message.msg_control = control;
-    message.msg_controllen = controllen as _;
-    message
+/// A message to send, or to receive, with so much control data, or room for it.
+pub fn message(window: &Window, control: *const u8, controllen: usize) -> msghdr {
+    let mut message = MaybeUninit::uninit();
+    // SAFETY: the place is ours to write to.
+    unsafe {
+        write_message(message.as_mut_ptr(), window.iov, window.count, control, controllen);
+        message.assume_init()
+    }
 }
 
-/// sendmsg(2), once, with so many bytes of control data. Never raises SIGPIPE.
+/// The same, in place.
+///
+/// # Safety
+/// The place may be written to.
 #[inline(always)]
-pub fn send(
-    sock: c_int,
-    window: &Window,
-    control: &control::Buffer,
-    control_len: usize,
-    how: How,
-) -> Result<usize> {
-    let message = message(window, control.start() as *mut c_void, control_len);
-    // SAFETY: the window and the control buffer outlive the call, and sendmsg only reads them.
-    checked(unsafe { libc::sendmsg(sock, &message, libc::MSG_NOSIGNAL | how) })
+pub unsafe fn write_message(
+    place: *mut msghdr,
+    iov: *const iovec,
+    count: usize,
+    control: *const u8,
+    controllen: usize,
+) {
+    // SAFETY: the caller's promise. With all fields written, a msghdr is initialised: it is plain
+    // integers and pointers, and padding, which a C library that gives it a name clears.
+    unsafe {
+        addr_of_mut!((*place).msg_name).write(ptr::null_mut());
+        addr_of_mut!((*place).msg_namelen).write(0);
+        addr_of_mut!((*place).msg_iov).write(iov as *mut iovec);
+        addr_of_mut!((*place).msg_iovlen).write(count as _);
+        addr_of_mut!((*place).msg_control).write(control as *mut c_void);
+        addr_of_mut!((*place).msg_controllen).write(controllen as _);
+        addr_of_mut!((*place).msg_flags).write(0);
+    }
 }
 
-/// recvmsg(2), once, with so many bytes of room for control data.
+/// sendmsg(2), once. Never raises SIGPIPE.
 #[inline(always)]
-pub fn receive(
-    sock: c_int,
-    window: &Window,
-    control: &mut control::Buffer,
-    control_len: usize,
-    how: How,
-) -> Result<Arrival> {
-    let start = if control_len == 0 { ptr::null_mut() } else { control.start_mut() };
-    let mut message = message(window, start as *mut c_void, control_len.min(control::CAPACITY));
-    // SAFETY: the window and the control buffer outlive the call, and are ours to write to.
-    let bytes = checked(unsafe { libc::recvmsg(sock, &mut message, how) })?;
-    Ok(Arrival {
-        bytes,
-        control: message.msg_controllen as usize,
-        data_cut: message.msg_flags & libc::MSG_TRUNC != 0,
-        control_cut: message.msg_flags & libc::MSG_CTRUNC != 0,
-    })
+pub fn send(sock: c_int, message: &msghdr, how: How) -> Outcome {
+    // SAFETY: what the message points to outlives the call, and sendmsg only reads it.
+    Outcome(unsafe { libc::sendmsg(sock, message, libc::MSG_NOSIGNAL | how) })
+}
+
+/// recvmsg(2), once.
+#[inline(always)]
+pub fn receive(sock: c_int, message: &mut msghdr, how: How) -> Outcome {
+    // SAFETY: what the message points to outlives the call, and is ours to write to.
+    Outcome(unsafe { libc::recvmsg(sock, message, how) })
 }
 
 /// The type of a socket: SOCK_STREAM, which may give and take a part of a message, or one of

@@ -1,0 +1,265 @@
+//! The flat calls. The usual one, with a message that goes whole, or comes whole and fits its room,
+//! takes its system call and the few instructions that stand here; `send` and `receive` do the rest.
+
+use crate::arrays;
+use crate::control::{self, Buffer};
+use crate::descriptors::{self, Slots};
+use crate::errno::{returning, Before, Errno, Packed};
+use crate::flags::Flags;
+use crate::payload::Payload;
+use crate::receive::{Ending, Made, Receiver};
+use crate::send::send;
+use crate::sys::{self, How, Outcome, MAX_FDS};
+use core::mem::{take, MaybeUninit};
+use core::ptr::addr_of_mut;
+use core::slice;
+use libc::{c_int, c_uint, c_void, iovec, msghdr, size_t, ssize_t};
+
+/// A usual call. What it needs behind its system call is in memory that the system call has seen,
+/// so no register is saved for it.
+#[repr(C)]
+struct Call<Place> {
+    message: msghdr,
+    iov: iovec,
+    sock: c_int,
+    flags: Flags,
+    how: How,
+    before: Before,
+    place: Place,
+}
+
+impl<Place> Call<Place> {
+    /// Fills a call, in place: a copy would take as long as all the rest. `prepare` is for what
+    /// the system call is to find in the control data.
+    ///
+    /// # Safety
+    /// The call may be written to and stays where it is.
+    #[inline(always)]
+    unsafe fn begin(
+        call: *mut Self,
+        sock: c_int,
+        iov: iovec,
+        (control, room): (*const u8, usize),
+        (flags, how): (Flags, How),
+        place: Place,
+        prepare: impl FnOnce(),
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            addr_of_mut!((*call).iov).write(iov);
+            addr_of_mut!((*call).sock).write(sock);
+            addr_of_mut!((*call).flags).write(flags);
+            addr_of_mut!((*call).how).write(how);
+            addr_of_mut!((*call).place).write(place);
+            let (message, iov) = (addr_of_mut!((*call).message), addr_of_mut!((*call).iov));
+            sys::write_message(message, iov, 1, control, room);
+            prepare();
+            addr_of_mut!((*call).before).write(Before::now());
+        }
+    }
+}
+
+/// Makes a flat call that sends.
+///
+/// # Safety
+/// `fds` is NULL, or `nfds` descriptors are there.
+#[inline(always)]
+pub unsafe fn send_fds(
+    sock: c_int,
+    fds: *const c_int,
+    nfds: usize,
+    data: *const c_void,
+    len: usize,
+    flags: c_uint,
+) -> ssize_t {
+    let iov = iovec { iov_base: data as *mut c_void, iov_len: len };
+    if !may_be_usual(fds, &iov, flags) || nfds.wrapping_sub(1) >= MAX_FDS {
+        // SAFETY: the caller's promise.
+        return unsafe { send_unusual(sock, fds, nfds, data, len, flags) };
+    }
+    let mut control = Buffer::new();
+    let mut call = MaybeUninit::uninit();
+    let flags = Flags::known(flags);
+    let flags = (flags, flags.how());
+    // SAFETY: all stays where it is; and the caller's promise.
+    let call = unsafe {
+        let used = (control.start(), Buffer::space(nfds));
+        let fds = slice::from_raw_parts(fds, nfds);
+        Call::begin(call.as_mut_ptr(), sock, iov, used, flags, (), || control.begin(fds));
+        call.assume_init_mut()
+    };
+    let outcome = sys::send(call.sock, &call.message, call.how);
+    if outcome.is(call.iov.iov_len) {
+        return call.iov.iov_len as ssize_t;
+    }
+    go_on_sending(call, &control, outcome)
+}
+
+/// Whether a call can be usual: with descriptors, a payload, and no flag but those of sending.
+#[inline(always)]
+fn may_be_usual(fds: *const c_int, iov: &iovec, flags: c_uint) -> bool {
+    if flags & !Flags::SEND != 0 || fds.is_null() || iov.iov_base.is_null() {
+        return false;
+    }
+    iov.iov_len as ssize_t > 0
+}
+
+/// Goes on behind a system call that did not send everything.
+#[cold]
+#[inline(never)]
+fn go_on_sending(call: &Call<()>, control: &Buffer, outcome: Outcome) -> ssize_t {
+    // SAFETY: so much has been written.
+    let fds = unsafe { control.only_fds(call.message.msg_controllen as usize) };
+    let Call { sock, flags, iov, .. } = *call;
+    let (fds, first) = (fds.unwrap_or_default(), Some(outcome));
+    let payload = Payload::flat(iov.iov_base, iov.iov_len, fds.len());
+    let sent = payload.and_then(|payload| send(sock, payload, fds, None, flags, first).result());
+    call.before.returning(sent)
+}
+
+/// Checks everything, and sends.
+///
+/// # Safety
+/// As of `send_fds`.
+#[cold]
+#[inline(never)]
+unsafe fn send_unusual(
+    sock: c_int,
+    fds: *const c_int,
+    nfds: usize,
+    data: *const c_void,
+    len: usize,
+    flags: c_uint,
+) -> ssize_t {
+    returning(|| {
+        let flags = Flags::parse(flags, Flags::SEND)?;
+        // SAFETY: the caller's promise.
+        let fds = unsafe { arrays::lent(fds, nfds) }?;
+        if fds.is_empty() && data.is_null() {
+            return Err(Errno::INVAL);
+        }
+        let payload = Payload::flat(data as *mut c_void, len, fds.len())?;
+        send(sock, payload, fds, None, flags, None).result()
+    })
+}
+
+/// Where descriptors go, and how many.
+#[derive(Clone, Copy)]
+struct Room {
+    fds: *mut c_int,
+    nfds: *mut size_t,
+}
+
+/// Makes a flat call that receives.
+///
+/// # Safety
+/// `nfds` is NULL, or a size is there, and room for so many descriptors at `fds`, unless that is
+/// NULL.
+#[inline(always)]
+pub unsafe fn receive_fds(
+    sock: c_int,
+    fds: *mut c_int,
+    nfds: *mut size_t,
+    data: *mut c_void,
+    len: usize,
+    flags: c_uint,
+) -> ssize_t {
+    let iov = iovec { iov_base: data, iov_len: len };
+    let room = Room { fds, nfds };
+    // SAFETY: the caller's promise.
+    if nfds.is_null() || unsafe { *nfds } > arrays::MOST || !may_be_usual(fds, &iov, flags) {
+        // SAFETY: the caller's promise.
+        return unsafe { receive_unusual(sock, fds, nfds, data, len, flags) };
+    }
+    let mut control = Buffer::new();
+    let mut call = MaybeUninit::uninit();
+    let flags = Flags::known(flags);
+    let flags = (flags, flags.how() | sys::CLOEXEC);
+    // SAFETY: all stays where it is.
+    let call = unsafe {
+        let whole = (control.start(), control::CAPACITY);
+        Call::begin(call.as_mut_ptr(), sock, iov, whole, flags, room, || control.prepare());
+        call.assume_init_mut()
+    };
+    let outcome = sys::receive(call.sock, &mut call.message, call.how);
+    if let Some(bytes) = outcome.some() {
+        if let Some(filled) = sys::whole(&call.message) {
+            // SAFETY: the kernel has filled so much of the buffer.
+            if let Some(arrived) = unsafe { control.only_fds(filled) } {
+                // SAFETY: the caller's promise.
+                let nfds = unsafe { &mut *call.place.nfds };
+                // SAFETY: the caller's promise.
+                let slots = unsafe { slice::from_raw_parts_mut(call.place.fds, *nfds) };
+                if descriptors::deliver(arrived, slots, nfds) {
+                    return bytes as ssize_t;
+                }
+            }
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { go_on_receiving(call, outcome, &mut control) }
+}
+
+/// Goes on behind a system call that failed, or received anything but a whole message of bytes and
+/// descriptors that fit.
+///
+/// # Safety
+/// As of `receive_fds`.
+#[cold]
+#[inline(never)]
+unsafe fn go_on_receiving(
+    call: &mut Call<Room>,
+    outcome: Outcome,
+    control: &mut Buffer,
+) -> ssize_t {
+    let Call { sock, flags, iov, place, before, .. } = *call;
+    let first = Made { outcome, message: &mut call.message, control };
+    // SAFETY: the caller's promise.
+    let received = unsafe { receive_into(sock, place, iov, flags.bits(), Some(first)) };
+    before.returning(received.result())
+}
+
+/// # Safety
+/// As of `receive_fds`.
+#[cold]
+#[inline(never)]
+unsafe fn receive_unusual(
+    sock: c_int,
+    fds: *mut c_int,
+    nfds: *mut size_t,
+    data: *mut c_void,
+    len: usize,
+    flags: c_uint,
+) -> ssize_t {
+    let iov = iovec { iov_base: data, iov_len: len };
+    // SAFETY: the caller's promise.
+    returning(|| unsafe { receive_into(sock, Room { fds, nfds }, iov, flags, None) }.result())
+}
+
+/// Checks everything, and receives.
+///
+/// # Safety
+/// As of `receive_fds`.
+#[inline(never)]
+unsafe fn receive_into(
+    sock: c_int,
+    room: Room,
+    iov: iovec,
+    flags: c_uint,
+    first: Option<Made>,
+) -> Packed {
+    let receive = || {
+        // SAFETY: the caller's promise.
+        let nfds = unsafe { room.nfds.as_mut() }.ok_or(Errno::INVAL)?;
+        let count = take(nfds);
+        // SAFETY: the caller's promise.
+        let slots = Slots::new(unsafe { arrays::filled(room.fds, count) }?);
+        let flags = Flags::parse(flags, Flags::RECEIVE)?;
+        let payload = Payload::flat(iov.iov_base, iov.iov_len, count)?;
+        let mut receiver = Receiver::new(sock, flags, Ending::Strict, payload, slots);
+        receiver.receive(first)?;
+        *nfds = receiver.slots.filled();
+        Ok(receiver.received.bytes)
+    };
+    Packed::new(receive())
+}
