@@ -26,6 +26,7 @@ CARGO ?= cargo
 CC ?= cc
 AR ?= ar
 OBJCOPY ?= objcopy
+READELF ?= readelf
 INSTALL ?= install
 CFLAGS ?= -O2
 
@@ -73,14 +74,24 @@ $(STATIC): $(RUST_ARCHIVE) $(SOURCE)/pkg/ancillary.map
 	$(AR) rcsD $@ $(BUILD)/object/ancillary.o
 
 # rustc links a cdylib with a version script of its own and leaves no place for ours, so the
-# shared library is linked from the archive. noseparate-code keeps the pages together: 6 kB
-# instead of 14.
+# shared library is linked from the archive. noseparate-code keeps the pages together.
+LINK = $(CC) $(CFLAGS) -shared -nostartfiles -o $@ \
+	-Wl,-soname,$(SONAME) -Wl,--version-script=$(SOURCE)/pkg/ancillary.map \
+	-Wl,--whole-archive $(STATIC) -Wl,--no-whole-archive -Wl,--gc-sections \
+	-Wl,--no-undefined-version,-z,defs,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code
+
+# What is read-only after relocation has to end with a page, and GNU ld pads the file in front of
+# it for that. It is linked again with padding behind it instead, which takes memory of that page
+# and nothing of the file. Other linkers do that by themselves, and leave no gap.
+GAP = $(READELF) -lW $@ | \
+	awk '$$1 == "LOAD" { before = end; start = $$2; end = $$2 " " $$5 } END { print start, before }'
+
 $(SHARED): $(STATIC)
-	$(CC) $(CFLAGS) -shared -nostartfiles -o $@ \
-		-Wl,-soname,$(SONAME) -Wl,--version-script=$(SOURCE)/pkg/ancillary.map \
-		-Wl,--whole-archive $(STATIC) -Wl,--no-whole-archive -Wl,--gc-sections \
-		-Wl,--no-undefined-version,-z,defs,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code \
-		$(LDFLAGS)
+	$(LINK) $(LDFLAGS)
+	set -- $$($(GAP)) && gap=$$(($$1 - $$2 - $$3)) && test $$gap -lt 16 || { \
+		printf 'SECTIONS { .relro_padding (NOLOAD) : { . = . + %d; } } INSERT AFTER .got;\n' \
+			$$((gap / 16 * 16)) > $(BUILD)/padding.ld && \
+		$(LINK) $(LDFLAGS) -Wl,-T,$(BUILD)/padding.ld; }
 	ln -sf $(notdir $@) $(BUILD)/$(SONAME)
 	ln -sf $(SONAME) $(BUILD)/libancillary.so
 

@@ -1,5 +1,5 @@
-//! The flat calls. The usual one, with a message that goes whole, or comes whole and fits its room,
-//! takes its system call and the few instructions that stand here; `send` and `receive` do the rest.
+//! The flat calls. The usual one, with a message that goes whole, or comes whole and fits its
+//! room, takes its system call and the few instructions here; `send` and `receive` do the rest.
 
 use crate::arrays;
 use crate::control::{self, Buffer};
