@@ -3,25 +3,18 @@
 
 mod common;
 
-use common::{announce, c_file, compile, run, said, Link, TempDir};
+use common::{Link, TempDir};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-/// Compiles a program, runs all its cases, and shows what it says if one fails.
+/// Compiles a program, and runs all its cases.
 fn pass(name: &str, link: Link, extra: &[&str], more: &[&str]) {
-    let own = format!("{name}.c");
-    let files = [own.as_str(), "check.c", "kit.c"];
-    let sources: Vec<_> = files.iter().chain(more).map(|file| c_file(file)).collect();
-    let program = compile(name, &sources, link, extra);
     let dir = TempDir::new();
     // Also for programs that become another user.
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("an open folder");
-    let output = run(Command::new(&program).env("TMPDIR", dir.path()));
-    assert!(output.status.success(), "{}: {}\n{}", program.display(), output.status, said(&output));
-    for line in said(&output).lines().filter(|line| line.starts_with("skipped ")) {
-        announce(&format!("{line} ({name})"));
-    }
+    let program = common::cases(name, link, extra, more);
+    common::pass(Command::new(program).env("TMPDIR", dir.path()));
 }
 
 macro_rules! programs {

@@ -164,6 +164,25 @@ pub fn c_file(name: &str) -> PathBuf {
     source().join("tests/c").join(name)
 }
 
+/// Compiles a C test program, which is a list of cases: `name` is its file without the suffix, and
+/// `more` the files it needs beside the harness.
+pub fn cases(name: &str, link: Link, extra: &[&str], more: &[&str]) -> PathBuf {
+    let own = format!("{name}.c");
+    let files = [own.as_str(), "check.c", "kit.c"];
+    let sources: Vec<_> = files.iter().chain(more).map(|file| c_file(file)).collect();
+    compile(name, &sources, link, extra)
+}
+
+/// Runs cases of a C test program, all of which have to pass.
+pub fn pass(command: &mut Command) {
+    let output = run(command);
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, said(&output));
+    for line in said(&output).lines().filter(|line| line.starts_with("skipped ")) {
+        let program = Path::new(command.get_program()).file_name().expect("a name");
+        announce(&format!("{line} ({})", program.to_string_lossy()));
+    }
+}
+
 /// A folder for one test, removed with all that is in it. Its path is short enough for the name
 /// of a socket in it.
 pub struct TempDir {
