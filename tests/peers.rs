@@ -6,9 +6,9 @@
 
 mod common;
 
-use common::{cases, compiler, leave_cargo, missing, pass, run_ok, source, Link, TempDir};
+use common::{cases, compiler, leave_cargo, missing, pass, run_ok, source, works, Link, TempDir};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// For those that pass one descriptor with a byte of their own.
 const ONE_AT_A_TIME: &[&str] =
@@ -17,12 +17,6 @@ const ALL: &[&str] = &[];
 
 fn file(name: &str) -> PathBuf {
     source().join("tests/peers").join(name)
-}
-
-/// Whether a command can be run, and succeeds.
-fn works(command: &mut Command) -> bool {
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
 }
 
 fn talk_with(peer: &Path, script: Option<&Path>, which: &[&str]) {

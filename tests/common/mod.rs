@@ -12,7 +12,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command, Output};
+use std::process::{self, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -134,8 +134,8 @@ pub fn compile(name: &str, sources: &[PathBuf], link: Link, extra: &[&str]) -> P
 fn compile_now(name: &str, sources: &[PathBuf], link: Link, extra: &[&str]) -> PathBuf {
     let shipped = shipped();
     let dir = kept().join("programs").join(env!("CARGO_CRATE_NAME"));
-    fs::create_dir_all(&dir).expect("a folder for programs");
     let program = dir.join(format!("{name}-{}", link.name()));
+    fs::create_dir_all(program.parent().expect("a folder")).expect("a folder for programs");
     let mut compiler = compiler();
     compiler
         .args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g", "-pthread"])
@@ -170,7 +170,8 @@ pub fn cases(name: &str, link: Link, extra: &[&str], more: &[&str]) -> PathBuf {
     let own = format!("{name}.c");
     let files = [own.as_str(), "check.c", "kit.c"];
     let sources: Vec<_> = files.iter().chain(more).map(|file| c_file(file)).collect();
-    compile(name, &sources, link, extra)
+    let headers = format!("-I{}", c_file("").display());
+    compile(name, &sources, link, &[extra, &[&headers]].concat())
 }
 
 /// Runs cases of a C test program, all of which have to pass.
@@ -231,6 +232,12 @@ pub fn run_ok(command: &mut Command) -> String {
     let output = run(command);
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, said(&output));
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// Whether a command can be run, and succeeds.
+pub fn works(command: &mut Command) -> bool {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// Whether a test may do without a tool that not every machine has. Where
