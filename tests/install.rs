@@ -5,22 +5,12 @@
 
 mod common;
 
-use common::{missing, run, run_ok, said, shipped, source, TempDir};
+use common::{copy_source, make, missing, run, run_ok, said, shipped, source, TempDir};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// `make`, as a user or a packager calls it, with the libraries built already.
-fn make(target: &str, variables: &[String]) {
-    shipped();
-    let mut make = Command::new("make");
-    make.arg("-C").arg(source()).arg(target);
-    make.arg(format!("BUILD={}", shipped().dir.display())).args(variables);
-    common::leave_cargo(&mut make);
-    run_ok(&mut make);
-}
 
 /// The files below a folder, with what they hold; links with what they name.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -118,16 +108,6 @@ fn folders_are_those_asked_for() {
     assert!(files(&root).is_empty(), "{:?}", files(&root).keys());
 }
 
-/// A copy of what a build needs, in a folder of that name.
-fn copy(dir: &Path, name: &str) -> PathBuf {
-    let copy = dir.join(name);
-    fs::create_dir(&copy).expect("a folder");
-    let parts =
-        ["Cargo.toml", "Cargo.lock", "Makefile", "build.rs", "include", "man", "pkg", "src"];
-    run_ok(Command::new("cp").arg("-R").args(parts.map(|part| source().join(part))).arg(&copy));
-    copy
-}
-
 /// Names and times of change of all files below a folder.
 fn state(folder: &Path) -> Vec<(PathBuf, i64, i64)> {
     let times = |path: PathBuf| {
@@ -148,7 +128,8 @@ fn builds_are_the_same_offline_and_leave_the_source_alone() {
             .arg(&vendor),
     );
     let libraries = ["one", "another-place"].map(|name| {
-        let from = copy(dir.path(), name);
+        let from = dir.path().join(name);
+        copy_source(&from);
         let before = state(&from);
         let build = dir.path().join(format!("build of {name}").replace(' ', "-"));
         let mut make = Command::new("make");

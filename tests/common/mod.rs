@@ -64,6 +64,33 @@ pub fn shipped() -> &'static Shipped {
     })
 }
 
+/// `make`, as a user or a packager calls it, with the libraries built already.
+pub fn make(target: &str, variables: &[String]) {
+    let mut make = Command::new("make");
+    make.arg("-C").arg(source()).arg(target);
+    make.arg(format!("BUILD={}", shipped().dir.display())).args(variables);
+    leave_cargo(&mut make);
+    run_ok(&mut make);
+}
+
+/// Makes a folder with a copy of the sources of the libraries, the examples and the manual.
+pub fn copy_source(to: &Path) {
+    const PARTS: [&str; 10] = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "Makefile",
+        "build.rs",
+        "c-examples",
+        "include",
+        "man",
+        "pkg",
+        "src",
+        "tools",
+    ];
+    fs::create_dir(to).expect("a folder");
+    run_ok(Command::new("cp").arg("-a").args(PARTS.map(|part| source().join(part))).arg(to));
+}
+
 /// Takes away what the cargo that runs the tests, or its user, has put into the environment for
 /// that run: the libraries are to be what a plain `make` gives.
 pub fn leave_cargo(command: &mut Command) {
@@ -141,8 +168,9 @@ fn compile_now(name: &str, sources: &[PathBuf], link: Link, extra: &[&str]) -> P
         .args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g", "-pthread"])
         .arg("-I")
         .arg(&shipped.include)
-        .args(extra)
-        .args(sources);
+        .args(sources)
+        // Also libraries, which stand behind what needs them.
+        .args(extra);
     match link {
         // The old kind of rpath, which goes before LD_LIBRARY_PATH: cargo sets that for tests.
         Link::Shared => compiler
