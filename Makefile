@@ -3,6 +3,7 @@
 #   make              the shared and the static library, in $(BUILD)
 #   make demo         watch a process serve a connection that it never accepted
 #   make check        the tests
+#   make html         the manual pages as HTML, in $(BUILD)/html (with mandoc)
 #   make install      libraries, header, pkg-config file and manual pages, below $(DESTDIR)$(PREFIX)
 #   make uninstall    removes them
 #   make check-msrv   whether the library builds with Rust 1.63 (on Debian)
@@ -10,6 +11,7 @@
 #   make check-deb    whether Debian 12 suffices to build, install and remove it (on Debian, as root)
 #   make header       generate include/ancillary.h anew from the sources
 #   make abi          describe the ABI anew in pkg/ancillary.abi
+#   make picture      draw docs/passing.svg anew (with Python)
 #   make clean        remove $(BUILD) and target
 #
 # With the crates in a folder `vendor` beside this file (`cargo vendor`), or in $(VENDOR), nothing
@@ -49,7 +51,8 @@ HEADER_TOOL = CARGO_TARGET_DIR=$(abspath $(BUILD))/tools $(CARGO) run --quiet --
 	--manifest-path $(SOURCE)/tools/header/Cargo.toml --
 EXAMPLES := $(patsubst $(SOURCE)/c-examples/%.c,$(BUILD)/examples/%,$(wildcard $(SOURCE)/c-examples/*.c))
 
-.PHONY: all examples demo check check-msrv check-deb compare-abi abi header check-header install uninstall clean
+.PHONY: all examples demo html check check-msrv check-deb compare-abi abi header check-header \
+	picture install uninstall clean
 .DELETE_ON_ERROR:
 
 all: $(SHARED) $(STATIC)
@@ -103,6 +106,21 @@ examples: $(EXAMPLES)
 
 demo: examples
 	@sh $(SOURCE)/tools/demo.sh $(BUILD)
+
+# mandoc looks for the pages that a page refers to in the current folder: those are linked to each
+# other, and all others to the pages of the system.
+HTML := $(abspath $(BUILD))/html
+SYSTEM_PAGES := https://man7.org/linux/man-pages/man%S/%N.%S.html
+html:
+	rm -rf $(HTML) && mkdir -p $(HTML)
+	cp $(SOURCE)/docs/manual.css $(HTML)
+	cd $(SOURCE)/man && for page in *.[37]; do \
+		mandoc -T html -O 'style=manual.css,toc,man=%N.%S.html;$(SYSTEM_PAGES)' $$page \
+			> $(HTML)/$$page.html || exit 1; \
+	done
+
+picture:
+	python3 $(SOURCE)/tools/picture.py > $(SOURCE)/docs/passing.svg
 
 header:
 	$(HEADER_TOOL)

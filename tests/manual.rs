@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{compile, missing, run, run_ok, said, source, Link, TempDir};
+use common::{compile, make, missing, run, run_ok, said, shipped, source, Link, TempDir};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -337,4 +337,37 @@ fn examples_compile_and_run() {
             assert_eq!(left, 0, "{name} leaves files");
         }
     }
+}
+
+#[test]
+fn pages_in_html_are_linked_with_each_other() {
+    if Command::new("mandoc").arg("-h").output().is_err() {
+        return missing("mandoc");
+    }
+    make("html", &[]);
+    let folder = shipped().dir.join("html");
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+    for page in pages() {
+        let name = page.name.trim_end_matches(')').replace('(', ".") + ".html";
+        let html = read(&name);
+        let links: Names = attributes(&html, "href");
+        for link in links.iter().filter(|link| !link.starts_with("https://")) {
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { html.clone() } else { read(file) };
+            assert!(!target.is_empty(), "{name}: {link} is not there");
+            let known = place.is_empty() || attributes(&target, "id").contains(place);
+            assert!(known, "{name}: {link} leads nowhere");
+        }
+        for other in page.references() {
+            let other = other.trim_end_matches(')').replace('(', ".") + ".html";
+            assert!(links.contains(&other), "{name} has no link to {other}");
+        }
+    }
+}
+
+/// The values of an attribute in HTML.
+fn attributes(html: &str, name: &str) -> Names {
+    let start = format!(" {name}=\"");
+    let values = html.split(&start).skip(1);
+    values.map(|rest| rest.split('"').next().expect("a value").to_owned()).collect()
 }
