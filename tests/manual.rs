@@ -5,7 +5,8 @@
 
 mod common;
 
-use common::{compile, make, missing, run, run_ok, said, shipped, source, Link, TempDir};
+use common::document::displays;
+use common::{make, missing, run, said, shipped, source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -53,15 +54,6 @@ impl Page {
         let start = format!(".Sh {title}");
         let lines = self.text.lines().skip_while(|line| *line != start).skip(1);
         lines.take_while(|line| !line.starts_with(".Sh ")).collect()
-    }
-
-    /// What stands in literal displays.
-    fn displays(&self) -> Vec<String> {
-        self.text
-            .split(".Bd -literal\n")
-            .skip(1)
-            .map(|rest| rest.split(".Ed\n").next().expect("a text").replace("\\e", "\\"))
-            .collect()
     }
 
     /// What it is about, as apropos(1) finds it.
@@ -253,7 +245,7 @@ fn constants_and_structures_are_described() {
         };
         assert!(pages.iter().any(described), "{constant}");
     }
-    let displays = pages.iter().flat_map(Page::displays);
+    let displays = pages.iter().flat_map(|page| displays(&page.text));
     let displays: Vec<_> = displays.map(|text| normal(&split_comments(&text).0)).collect();
     for definition in header.structs {
         assert!(displays.iter().any(|text| text.contains(&definition)), "{definition}");
@@ -318,25 +310,6 @@ fn references_lead_to_pages() {
     let overview = pages.iter().find(|page| page.name == "ancillary(7)").expect("the overview");
     let others: Names = there.into_iter().filter(|page| *page != overview.name).collect();
     assert_eq!(overview.references(), others);
-}
-
-#[test]
-fn examples_compile_and_run() {
-    for page in pages() {
-        let displays = page.displays().into_iter();
-        let programs: Vec<_> = displays.filter(|text| text.contains("int main(")).collect();
-        assert!(!programs.is_empty(), "{} has no example", page.name);
-        for (count, program) in programs.into_iter().enumerate() {
-            let name = format!("{}.{count}", page.name.split('(').next().expect("a name"));
-            let (sources, folder) = (TempDir::new(), TempDir::new());
-            let file = sources.path().join(format!("{name}.c"));
-            fs::write(&file, program).expect("a file");
-            let program = compile(&name, &[file], Link::Shared, &[]);
-            run_ok(Command::new(program).current_dir(folder.path()));
-            let left = fs::read_dir(folder.path()).expect("the folder").count();
-            assert_eq!(left, 0, "{name} leaves files");
-        }
-    }
 }
 
 #[test]

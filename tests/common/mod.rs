@@ -5,6 +5,7 @@
 // The library builds with Rust 1.63; its tests may need a newer one.
 #![allow(clippy::incompatible_msrv)]
 
+pub mod document;
 pub mod program;
 
 use std::collections::HashMap;
@@ -75,12 +76,13 @@ pub fn make(target: &str, variables: &[String]) {
 
 /// Makes a folder with a copy of the sources of the libraries, the examples and the manual.
 pub fn copy_source(to: &Path) {
-    const PARTS: [&str; 10] = [
+    const PARTS: [&str; 11] = [
         "Cargo.toml",
         "Cargo.lock",
         "Makefile",
         "build.rs",
         "c-examples",
+        "docs",
         "include",
         "man",
         "pkg",
