@@ -55,7 +55,7 @@ impl Document {
                     let language = language.to_owned();
                     open = Some(Block { language, text: String::new(), place });
                 }
-                // Markdown takes such lines for code as well, and here nobody would.
+                // Markdown knows more ways, which nothing here would look at.
                 (None, None) => {
                     let code =
                         line.starts_with('\t') || before.is_empty() && line.starts_with("    ");
@@ -66,6 +66,11 @@ impl Document {
         }
         assert!(open.is_none(), "{name}: a fence is missing");
         Document { name: name.to_owned(), text, blocks }
+    }
+
+    /// What stands between backquotes, and not between fences.
+    pub fn quoted(&self) -> Vec<String> {
+        self.prose().split('`').skip(1).step_by(2).map(|text| text.replace('\n', " ")).collect()
     }
 
     /// The text without what stands between fences.
@@ -119,8 +124,12 @@ impl Block {
 
 /// What stands in the literal displays of a manual page.
 pub fn displays(page: &str) -> Vec<String> {
-    let displays = page.split(".Bd -literal\n").skip(1);
-    displays.map(|rest| plain(rest.split(".Ed\n").next().expect("a text"))).collect()
+    let display = |rest: &str| {
+        let (kind, text) = rest.split_once('\n').expect("a display");
+        assert_eq!(kind, "-literal", "a display of another kind");
+        plain(text.split(".Ed\n").next().expect("a text"))
+    };
+    page.split("\n.Bd ").skip(1).map(display).collect()
 }
 
 /// What stands in the literal lines of a manual page.
