@@ -48,11 +48,14 @@ const NOT_RUN: [(&str, &str); 12] = [
 /// Programs that a machine can lack, of those that commands use.
 const TOOLS: [&str; 5] = ["cmake", "mandoc", "meson", "pkg-config", "python3"];
 
+fn found(tool: &str) -> bool {
+    Command::new(tool).arg("--version").output().is_ok()
+}
+
 /// What a command needs and this machine lacks.
 fn lacking(command: &str) -> Option<String> {
     let words = || command.split(|c: char| c.is_whitespace() || "()&;".contains(c));
     let uses = |tool: &&&str| words().any(|word| word == **tool);
-    let found = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
     if let Some(tool) = TOOLS.iter().filter(uses).find(|tool| !found(tool)) {
         return Some((*tool).to_owned());
     }
@@ -319,18 +322,26 @@ fn commands_in_the_text_are_possible() {
 
 // ---- Code --------------------------------------------------------------------------------------
 
-/// Compiles C, as C99 and without a warning, and leaves it at that.
+/// Compiles C, as C99 and without a warning, and leaves it at that. Compilers differ in what they
+/// warn of.
 fn compiles(name: &str, text: &str, more: &[String]) {
     let dir = TempDir::new();
     fs::write(dir.path().join("code.c"), text).expect("a file");
-    let mut compiler = compiler();
-    compiler
-        .args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "code.c", "-I"])
-        .arg(source().join("include"))
-        .args(more)
-        .current_dir(dir.path());
-    let output = run(&mut compiler);
-    assert!(output.status.success(), "{name}:\n{}", said(&output));
+    let mut compilers = vec![compiler()];
+    if found("clang") {
+        compilers.push(Command::new("clang"));
+    } else {
+        missing("clang");
+    }
+    for mut compiler in compilers {
+        compiler
+            .args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "code.c", "-I"])
+            .arg(source().join("include"))
+            .args(more)
+            .current_dir(dir.path());
+        let output = run(&mut compiler);
+        assert!(output.status.success(), "{name}:\n{}", said(&output));
+    }
 }
 
 #[test]
