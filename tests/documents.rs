@@ -12,8 +12,10 @@ use common::{compile, compiler, copy_source, leave_cargo, missing, run, run_ok, 
 use common::{shipped, source, Link, TempDir};
 use std::collections::BTreeSet;
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 
 type Names = BTreeSet<String>;
@@ -327,13 +329,16 @@ fn commands_in_the_text_are_possible() {
 fn compiles(name: &str, text: &str, more: &[String]) {
     let dir = TempDir::new();
     fs::write(dir.path().join("code.c"), text).expect("a file");
-    let mut compilers = vec![compiler()];
-    if found("clang") {
-        compilers.push(Command::new("clang"));
-    } else {
-        missing("clang");
-    }
-    for mut compiler in compilers {
+    static CLANG: OnceLock<bool> = OnceLock::new();
+    let clang = *CLANG.get_or_init(|| {
+        let found = found("clang");
+        if !found {
+            missing("clang");
+        }
+        found
+    });
+    let others = clang.then(|| Command::new("clang"));
+    for mut compiler in iter::once(compiler()).chain(others) {
         compiler
             .args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "code.c", "-I"])
             .arg(source().join("include"))

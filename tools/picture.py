@@ -8,8 +8,10 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 760, 330
 
-LIGHT = {"text": "#1f2328", "line": "#59636e", "fill": "#f6f8fa", "kernel": "#e2e6eb", "mark": "#0a5dc2"}
-DARK = {"text": "#e6edf3", "line": "#9198a1", "fill": "#151b23", "kernel": "#262c36", "mark": "#6cb2ff"}
+LIGHT = {"text": "#1f2328", "line": "#59636e", "fill": "#f6f8fa", "kernel": "#e2e6eb",
+         "mark": "#0a5dc2"}
+DARK = {"text": "#e6edf3", "line": "#9198a1", "fill": "#151b23", "kernel": "#262c36",
+        "mark": "#6cb2ff"}
 
 SHAPES = """
 text { font: 14px sans-serif; }
@@ -32,7 +34,6 @@ rect {{ fill: {fill}; stroke: {line}; }}
 .kernel {{ fill: {kernel}; }}
 .chosen, .way {{ stroke: {mark}; }}
 path {{ stroke: {line}; }}
-.way {{ stroke: {mark}; }}
 marker path {{ stroke: none; fill: {line}; }}
 #marked-tip path {{ fill: {mark}; }}
 """
@@ -45,6 +46,7 @@ def tag(name, content=None, **attributes):
     named = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
         for key, value in attributes.items()
+        if value != ""
     )
     return f"<{name}{named}/>" if content is None else f"<{name}{named}>{content}</{name}>"
 
@@ -54,7 +56,7 @@ def text(x, y, words, kinds=""):
 
 
 def box(x, y, width, height, kinds=""):
-    return tag("rect", x=x, y=y, width=width, height=height, rx=6, class_=kinds)
+    return tag("rect", x=x, y=y, width=width, height=height, rx=5, class_=kinds)
 
 
 def arrow(way, kinds=""):
@@ -75,9 +77,8 @@ def process(x, name, what, numbers, chosen):
     yield text(x + 14, 92, "descriptors", "small")
     for place, number in enumerate(numbers):
         at = x + 14 + 36 * place
-        mark = " chosen" if number == chosen else ""
-        yield tag("rect", x=at, y=102, width=32, height=32, rx=4, class_="slot" + mark)
-        yield text(at + 16, 123, str(number), "code middle" + (" mark" if mark else ""))
+        yield box(at, 102, 32, 32, "chosen" if number == chosen else "")
+        yield text(at + 16, 123, str(number), "code middle" + " mark" * (number == chosen))
 
 
 def picture():
