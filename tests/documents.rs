@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::document::{displays, documents, literal_lines, Block, Document, Step};
+use common::document::{displays, documents, literal_lines, manual, Block, Document, Step};
 use common::program::{until, End, Program};
 use common::{compile, compiler, copy_source, leave_cargo, missing, run, run_ok, said};
 use common::{shipped, source, Link, TempDir};
@@ -173,7 +173,6 @@ impl Place {
             .env("LIBRARY_PATH", prefix.join("lib"))
             .env("LD_LIBRARY_PATH", prefix.join("lib"))
             .env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"))
-            .env("MANPATH", prefix.join("share/man"))
             .env("TMPDIR", self.dir.path());
         shell
     }
@@ -226,6 +225,8 @@ impl Place {
         }
         for program in in_background {
             assert_eq!(program.end(), End::Exited(0), "{:#?}", program.complaints());
+            assert!(program.all_lines().is_empty() && program.complaints().is_empty());
+            program.leaves_nothing();
         }
         if steps.iter().all(tidy) {
             let left: Names = self.files().difference(&before).cloned().collect();
@@ -376,12 +377,11 @@ fn code_compiles_without_a_warning() {
 
 /// The manual pages: names and texts.
 fn pages() -> Vec<(String, String)> {
-    let entries = fs::read_dir(source().join("man")).expect("the folder of the manual pages");
     let page = |file: PathBuf| {
         let name = file.file_name().expect("a name").to_string_lossy().into_owned();
         (name, fs::read_to_string(&file).expect("a page"))
     };
-    entries.map(|entry| page(entry.expect("a page").path())).collect()
+    manual().into_iter().map(page).collect()
 }
 
 #[test]

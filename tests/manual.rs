@@ -5,8 +5,8 @@
 
 mod common;
 
-use common::document::displays;
-use common::{make, missing, run, said, shipped, source};
+use common::document::{displays, manual};
+use common::{make, missing, run, said, source, TempDir};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -14,20 +14,12 @@ use std::process::Command;
 
 type Names = BTreeSet<String>;
 
-fn files() -> Vec<PathBuf> {
-    let entries = fs::read_dir(source().join("man")).expect("the folder of the manual pages");
-    let mut files: Vec<_> = entries.map(|entry| entry.expect("a page").path()).collect();
-    files.sort();
-    assert!(!files.is_empty());
-    files
-}
-
 #[test]
 fn pages_are_well_formed() {
     if Command::new("mandoc").arg("-h").output().is_err() {
         return missing("mandoc");
     }
-    for file in files() {
+    for file in manual() {
         let output = run(Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).arg(&file));
         assert!(said(&output).is_empty(), "{}", said(&output));
     }
@@ -45,7 +37,7 @@ fn pages() -> Vec<Page> {
         let name = file.file_name().expect("a name").to_string_lossy().replace('.', "(") + ")";
         Page { name, text }
     };
-    files().into_iter().map(page).collect()
+    manual().into_iter().map(page).collect()
 }
 
 impl Page {
@@ -317,8 +309,9 @@ fn pages_in_html_are_linked_with_each_other() {
     if Command::new("mandoc").arg("-h").output().is_err() {
         return missing("mandoc");
     }
-    make("html", &[]);
-    let folder = shipped().dir.join("html");
+    let dir = TempDir::new();
+    make("html", &[format!("BUILD={}", dir.path().display())]);
+    let folder = dir.path().join("html");
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
     for page in pages() {
         let name = page.name.trim_end_matches(')').replace('(', ".") + ".html";

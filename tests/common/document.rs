@@ -2,6 +2,7 @@
 
 use super::source;
 use std::fs;
+use std::path::PathBuf;
 
 /// The documents, which are in Markdown, by their path from the top.
 pub fn documents() -> Vec<Document> {
@@ -120,6 +121,15 @@ impl Block {
         }
         steps
     }
+}
+
+/// The files of the manual pages.
+pub fn manual() -> Vec<PathBuf> {
+    let entries = fs::read_dir(source().join("man")).expect("the folder of the manual pages");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a page").path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
 }
 
 /// What stands in the literal displays of a manual page.
