@@ -4,7 +4,7 @@
 use crate::arrays;
 use crate::control::{self, Buffer};
 use crate::descriptors::{self, Slots};
-use crate::errno::{returning, Before, Errno, Packed};
+use crate::errno::{Before, Errno};
 use crate::flags::Flags;
 use crate::payload::Payload;
 use crate::receive::{Ending, Made, Receiver};
@@ -75,7 +75,7 @@ pub unsafe fn send_fds(
     let iov = iovec { iov_base: data as *mut c_void, iov_len: len };
     if !may_be_usual(fds, &iov, flags) || nfds.wrapping_sub(1) >= MAX_FDS {
         // SAFETY: the caller's promise.
-        return unsafe { send_unusual(sock, fds, nfds, data, len, flags) };
+        return unsafe { send_slowly(sock, fds, nfds, iov, flags, None) };
     }
     let mut control = Buffer::new();
     let mut call = MaybeUninit::uninit();
@@ -92,7 +92,11 @@ pub unsafe fn send_fds(
     if outcome.is(call.iov.iov_len) {
         return call.iov.iov_len as ssize_t;
     }
-    go_on_sending(call, &control, outcome)
+    // SAFETY: so much of the control data has been written.
+    let fds = unsafe { control.only_fds(call.message.msg_controllen as usize) };
+    let (fds, first) = (fds.unwrap_or_default(), Some((outcome, call.before)));
+    // SAFETY: the descriptors are there.
+    unsafe { send_slowly(call.sock, fds.as_ptr(), fds.len(), call.iov, call.flags.bits(), first) }
 }
 
 /// Whether a call can be usual: with descriptors, a payload, and no flag but those of sending.
@@ -104,43 +108,35 @@ fn may_be_usual(fds: *const c_int, iov: &iovec, flags: c_uint) -> bool {
     iov.iov_len as ssize_t > 0
 }
 
-/// Goes on behind a system call that did not send everything.
-#[cold]
-#[inline(never)]
-fn go_on_sending(call: &Call<()>, control: &Buffer, outcome: Outcome) -> ssize_t {
-    // SAFETY: so much has been written.
-    let fds = unsafe { control.only_fds(call.message.msg_controllen as usize) };
-    let Call { sock, flags, iov, .. } = *call;
-    let (fds, first) = (fds.unwrap_or_default(), Some(outcome));
-    let payload = Payload::flat(iov.iov_base, iov.iov_len, fds.len());
-    let sent = payload.and_then(|payload| send(sock, payload, fds, None, flags, first).result());
-    call.before.returning(sent)
-}
-
-/// Checks everything, and sends.
+/// Checks everything, and sends; `first` is what has been done of it already.
 ///
 /// # Safety
 /// As of `send_fds`.
 #[cold]
 #[inline(never)]
-unsafe fn send_unusual(
+unsafe fn send_slowly(
     sock: c_int,
     fds: *const c_int,
     nfds: usize,
-    data: *const c_void,
-    len: usize,
+    iov: iovec,
     flags: c_uint,
+    first: Option<(Outcome, Before)>,
 ) -> ssize_t {
-    returning(|| {
+    let (outcome, before) = match first {
+        Some((outcome, before)) => (Some(outcome), before),
+        None => (None, Before::now()),
+    };
+    let send = || {
         let flags = Flags::parse(flags, Flags::SEND)?;
         // SAFETY: the caller's promise.
         let fds = unsafe { arrays::lent(fds, nfds) }?;
-        if fds.is_empty() && data.is_null() {
+        if fds.is_empty() && iov.iov_base.is_null() {
             return Err(Errno::INVAL);
         }
-        let payload = Payload::flat(data as *mut c_void, len, fds.len())?;
-        send(sock, payload, fds, None, flags, None).result()
-    })
+        let payload = Payload::flat(iov.iov_base, iov.iov_len, fds.len())?;
+        send(sock, payload, fds, None, flags, outcome).result()
+    };
+    before.returning(send())
 }
 
 /// Where descriptors go, and how many.
@@ -169,7 +165,7 @@ pub unsafe fn receive_fds(
     // SAFETY: the caller's promise.
     if nfds.is_null() || unsafe { *nfds } > arrays::MOST || !may_be_usual(fds, &iov, flags) {
         // SAFETY: the caller's promise.
-        return unsafe { receive_unusual(sock, fds, nfds, data, len, flags) };
+        return unsafe { receive_slowly(sock, room, iov, flags, None) };
     }
     let mut control = Buffer::new();
     let mut call = MaybeUninit::uninit();
@@ -212,42 +208,28 @@ unsafe fn go_on_receiving(
     outcome: Outcome,
     control: &mut Buffer,
 ) -> ssize_t {
-    let Call { sock, flags, iov, place, before, .. } = *call;
-    let first = Made { outcome, message: &mut call.message, control };
+    let first = (Made { outcome, message: &mut call.message, control }, call.before);
     // SAFETY: the caller's promise.
-    let received = unsafe { receive_into(sock, place, iov, flags.bits(), Some(first)) };
-    before.returning(received.result())
+    unsafe { receive_slowly(call.sock, call.place, call.iov, call.flags.bits(), Some(first)) }
 }
 
+/// Checks everything, and receives; `first` is what has been done of it already.
+///
 /// # Safety
 /// As of `receive_fds`.
 #[cold]
 #[inline(never)]
-unsafe fn receive_unusual(
-    sock: c_int,
-    fds: *mut c_int,
-    nfds: *mut size_t,
-    data: *mut c_void,
-    len: usize,
-    flags: c_uint,
-) -> ssize_t {
-    let iov = iovec { iov_base: data, iov_len: len };
-    // SAFETY: the caller's promise.
-    returning(|| unsafe { receive_into(sock, Room { fds, nfds }, iov, flags, None) }.result())
-}
-
-/// Checks everything, and receives.
-///
-/// # Safety
-/// As of `receive_fds`.
-#[inline(never)]
-unsafe fn receive_into(
+unsafe fn receive_slowly(
     sock: c_int,
     room: Room,
     iov: iovec,
     flags: c_uint,
-    first: Option<Made>,
-) -> Packed {
+    first: Option<(Made, Before)>,
+) -> ssize_t {
+    let (made, before) = match first {
+        Some((made, before)) => (Some(made), before),
+        None => (None, Before::now()),
+    };
     let receive = || {
         // SAFETY: the caller's promise.
         let nfds = unsafe { room.nfds.as_mut() }.ok_or(Errno::INVAL)?;
@@ -257,9 +239,9 @@ unsafe fn receive_into(
         let flags = Flags::parse(flags, Flags::RECEIVE)?;
         let payload = Payload::flat(iov.iov_base, iov.iov_len, count)?;
         let mut receiver = Receiver::new(sock, flags, Ending::Strict, payload, slots);
-        receiver.receive(first)?;
+        receiver.receive(made)?;
         *nfds = receiver.slots.filled();
         Ok(receiver.received.bytes)
     };
-    Packed::new(receive())
+    before.returning(receive())
 }
