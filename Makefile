@@ -92,7 +92,7 @@ GAP = $(READELF) -lW $@ | \
 $(SHARED): $(STATIC)
 	$(LINK) $(LDFLAGS)
 	set -- $$($(GAP)) && gap=$$(($$1 - $$2 - $$3)) && test $$gap -lt 16 || { \
-		printf 'SECTIONS { .relro_padding (NOLOAD) : { . = . + %d; } } INSERT AFTER .got;\n' \
+		printf 'SECTIONS { .relro_padding (NOLOAD) : { . = . + %d; } /DISCARD/ : { *(.comment) } } INSERT AFTER .got;\n' \
 			$$((gap / 16 * 16)) > $(BUILD)/padding.ld && \
 		$(LINK) $(LDFLAGS) -Wl,-T,$(BUILD)/padding.ld; }
 	ln -sf $(notdir $@) $(BUILD)/$(SONAME)

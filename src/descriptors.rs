@@ -77,11 +77,22 @@ fn all_there(fds: &[c_int]) -> bool {
     signs & SIGNS == 0
 }
 
+impl Mark {
+    /// From before anything was filled.
+    pub const NOTHING: Mark = Mark { filled: 0, pidfd: false };
+}
+
 impl<'a> Slots<'a> {
     #[inline(always)]
     pub fn new(slots: &'a mut [c_int]) -> Slots<'a> {
         slots.fill(NONE);
         Slots { slots, filled: 0, pidfd: None }
+    }
+
+    /// Slots that are all filled.
+    pub fn full(slots: &'a mut [c_int]) -> Slots<'a> {
+        let filled = slots.len();
+        Slots { slots, filled, pidfd: None }
     }
 
     /// With room for a pidfd as well.
@@ -178,7 +189,7 @@ impl<'a> Slots<'a> {
     /// Takes back all that has been delivered.
     #[cold]
     pub fn close_all(&mut self) {
-        self.close_since(Mark { filled: 0, pidfd: false });
+        self.close_since(Mark::NOTHING);
     }
 }
 
@@ -194,7 +205,7 @@ fn up_to_gap(arrived: &[c_int]) -> (usize, Option<Errno>) {
 
 /// Which table was full, if a negative number in the place of a descriptor says so.
 fn no_room(number: c_int) -> Option<Errno> {
-    match Errno(number.wrapping_neg()) {
+    match Errno::new(number.wrapping_neg()) {
         full @ (Errno::MFILE | Errno::NFILE) => Some(full),
         _ => None,
     }

@@ -1,43 +1,57 @@
 //! Results inside, and the one place that turns them into C return values.
 
 use crate::sys;
+use core::num::NonZeroI32;
 use libc::{c_int, ssize_t};
 
 /// An error number of errno(3): positive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Errno(pub c_int);
+pub struct Errno(NonZeroI32);
 
 pub type Result<T> = core::result::Result<T, Errno>;
 
 impl Errno {
-    pub const ACCES: Errno = Errno(libc::EACCES);
-    pub const ADDRINUSE: Errno = Errno(libc::EADDRINUSE);
-    pub const CONNREFUSED: Errno = Errno(libc::ECONNREFUSED);
-    pub const EXIST: Errno = Errno(libc::EEXIST);
-    pub const FAULT: Errno = Errno(libc::EFAULT);
-    pub const INTR: Errno = Errno(libc::EINTR);
-    pub const INVAL: Errno = Errno(libc::EINVAL);
-    pub const ISDIR: Errno = Errno(libc::EISDIR);
-    pub const MFILE: Errno = Errno(libc::EMFILE);
-    pub const MSGSIZE: Errno = Errno(libc::EMSGSIZE);
-    pub const NAMETOOLONG: Errno = Errno(libc::ENAMETOOLONG);
-    pub const NFILE: Errno = Errno(libc::ENFILE);
-    pub const NODATA: Errno = Errno(libc::ENODATA);
-    pub const NOENT: Errno = Errno(libc::ENOENT);
-    pub const NOMSG: Errno = Errno(libc::ENOMSG);
-    pub const NOSYS: Errno = Errno(libc::ENOSYS);
-    pub const NOTCONN: Errno = Errno(libc::ENOTCONN);
-    pub const PERM: Errno = Errno(libc::EPERM);
-    pub const PIPE: Errno = Errno(libc::EPIPE);
-    pub const PROTOTYPE: Errno = Errno(libc::EPROTOTYPE);
-    pub const RANGE: Errno = Errno(libc::ERANGE);
-    pub const TOOBIG: Errno = Errno(libc::E2BIG);
+    pub const ACCES: Errno = Errno::new(libc::EACCES);
+    pub const ADDRINUSE: Errno = Errno::new(libc::EADDRINUSE);
+    pub const CONNREFUSED: Errno = Errno::new(libc::ECONNREFUSED);
+    pub const EXIST: Errno = Errno::new(libc::EEXIST);
+    pub const FAULT: Errno = Errno::new(libc::EFAULT);
+    pub const INTR: Errno = Errno::new(libc::EINTR);
+    pub const INVAL: Errno = Errno::new(libc::EINVAL);
+    pub const ISDIR: Errno = Errno::new(libc::EISDIR);
+    pub const MFILE: Errno = Errno::new(libc::EMFILE);
+    pub const MSGSIZE: Errno = Errno::new(libc::EMSGSIZE);
+    pub const NAMETOOLONG: Errno = Errno::new(libc::ENAMETOOLONG);
+    pub const NFILE: Errno = Errno::new(libc::ENFILE);
+    pub const NODATA: Errno = Errno::new(libc::ENODATA);
+    pub const NOENT: Errno = Errno::new(libc::ENOENT);
+    pub const NOMSG: Errno = Errno::new(libc::ENOMSG);
+    pub const NOSYS: Errno = Errno::new(libc::ENOSYS);
+    pub const NOTCONN: Errno = Errno::new(libc::ENOTCONN);
+    pub const PERM: Errno = Errno::new(libc::EPERM);
+    pub const PIPE: Errno = Errno::new(libc::EPIPE);
+    pub const PROTOTYPE: Errno = Errno::new(libc::EPROTOTYPE);
+    pub const RANGE: Errno = Errno::new(libc::ERANGE);
+    pub const TOOBIG: Errno = Errno::new(libc::E2BIG);
+
+    /// An error number; 0 is none, and stands for any error here.
+    pub const fn new(number: c_int) -> Errno {
+        match NonZeroI32::new(number) {
+            Some(number) => Errno(number),
+            // SAFETY: it is not 0.
+            None => Errno(unsafe { NonZeroI32::new_unchecked(libc::EINVAL) }),
+        }
+    }
+
+    pub fn number(self) -> c_int {
+        self.0.get()
+    }
 
     /// What the C function that has just failed left in `errno`.
     #[inline(always)]
     pub fn last() -> Errno {
         // SAFETY: the location belongs to this thread and lives as long as it.
-        Errno(unsafe { *sys::errno_location() })
+        Errno::new(unsafe { *sys::errno_location() })
     }
 }
 
@@ -88,14 +102,14 @@ impl Packed {
     pub fn new(result: Result<usize>) -> Packed {
         match result {
             Ok(count) => Packed(count as ssize_t),
-            Err(Errno(number)) => Packed((number as ssize_t).wrapping_neg()),
+            Err(error) => Packed((error.number() as ssize_t).wrapping_neg()),
         }
     }
 
     #[inline(always)]
     pub fn result(self) -> Result<usize> {
         if self.0 < 0 {
-            return Err(Errno(self.0.wrapping_neg() as c_int));
+            return Err(Errno::new(self.0.wrapping_neg() as c_int));
         }
         Ok(self.0 as usize)
     }
@@ -108,7 +122,8 @@ pub struct Before(c_int);
 impl Before {
     #[inline(always)]
     pub fn now() -> Before {
-        Before(Errno::last().0)
+        // SAFETY: the location belongs to this thread and lives as long as it.
+        Before(unsafe { *sys::errno_location() })
     }
 
     /// Turns a result into what C gets: the value, with `errno` as it was; or the negative error
@@ -117,7 +132,7 @@ impl Before {
     pub fn returning<T: CValue>(self, result: Result<T>) -> T::C {
         let value = match result {
             Ok(value) => value.to_size(),
-            Err(Errno(number)) => (number as ssize_t).wrapping_neg(),
+            Err(error) => (error.number() as ssize_t).wrapping_neg(),
         };
         T::from_size(self.leave(value))
     }

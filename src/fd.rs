@@ -51,7 +51,8 @@ pub extern "C" fn ancillary_recv_fd(sock: c_int) -> c_int {
     let (mut fd, mut nfds, mut marker) = (NONE, 1, 0u8);
     let place: *mut u8 = &mut marker;
     // SAFETY: there is room for one descriptor.
-    let bytes = unsafe { plain::receive_fds(sock, &mut fd, &mut nfds, place as *mut c_void, 1, 0) };
+    let bytes =
+        unsafe { plain::receive_fds(sock, &mut fd, &mut nfds, place as *mut c_void, 1, (0, 0)) };
     if bytes < 0 {
         return bytes as c_int;
     }

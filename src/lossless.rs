@@ -14,7 +14,7 @@ use crate::control;
 use crate::descriptors::Mark;
 use crate::errno::{Errno, Result};
 use crate::payload::{Parts, Window};
-use crate::receive::{discard, settled, Receiver};
+use crate::receive::{discard, settled, Made, Receiver};
 use crate::sys;
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -24,14 +24,17 @@ use libc::{c_int, c_void, iovec};
 /// tells it from a full table races with what other threads open and close.
 const LOOKS: u32 = 4;
 
-/// As `Receiver::receive_piece`, of messages that can be delivered whole.
+/// As `Receiver::receive_piece`, of messages that can be delivered whole. `first` is a peek.
 #[cold]
 #[inline(never)]
-pub fn receive_piece(receiver: &mut Receiver) -> Result<()> {
+pub fn receive_piece(receiver: &mut Receiver, mut first: Option<Made>) -> Result<()> {
     let before = receiver.slots.mark();
     let mut looks: u32 = 1;
     loop {
-        let others = peek(receiver)?;
+        let others = match first.take() {
+            Some(peek) => receiver.settle(peek, sys::PEEK)?,
+            None => peek(receiver)?,
+        };
         let settled = sys::uncancelled(|| match receiver.refusal() {
             None => consume(receiver, before, others),
             Some(refusal) => {
@@ -67,7 +70,7 @@ fn peek(receiver: &mut Receiver) -> Result<usize> {
 /// only if they belong to the bytes consumed, and not to a later message. Room for a pidfd takes
 /// two descriptors instead, and then the pidfd is discarded: the same answer. A datagram is
 /// consumed whole however little of it is read.
-#[inline(always)]
+#[inline(never)]
 fn consume(receiver: &mut Receiver, before: Mark, others: usize) -> Result<()> {
     let mut control = control::Buffer::new();
     control.prepare();
@@ -79,7 +82,8 @@ fn consume(receiver: &mut Receiver, before: Mark, others: usize) -> Result<()> {
     }
     let message = &mut sys::message(&window, control.start(), others.min(control::CAPACITY));
     let (sock, flags) = (receiver.sock, receiver.flags);
-    let consumed = match settled(sock, flags, None, message, &mut control, sys::DONTWAIT) {
+    let outcome = sys::receive(sock, message, sys::DONTWAIT);
+    let consumed = match settled(sock, flags, outcome, message, &mut control, sys::DONTWAIT) {
         Ok(consumed) => consumed,
         Err(error) => {
             receiver.slots.close_since(before);
@@ -92,6 +96,14 @@ fn consume(receiver: &mut Receiver, before: Mark, others: usize) -> Result<()> {
     }
     receiver.received.bytes = consumed.bytes;
     Ok(())
+}
+
+/// Consumes what a peek delivered that found descriptors and nothing else: all those that the slots
+/// have room for, with so many bytes.
+#[inline(never)]
+pub fn consume_delivered(receiver: &mut Receiver, bytes: usize) -> Result<()> {
+    receiver.received.bytes = bytes;
+    sys::uncancelled(|| consume(receiver, Mark::NOTHING, 0))
 }
 
 /// Receives what stands in front of a message that is refused, if anything does.

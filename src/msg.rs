@@ -88,9 +88,9 @@ impl ancillary_msg {
         if received.surplus {
             self.flags |= ANCILLARY_FDS_SURPLUS;
         }
-        if let Some(Errno(why)) = received.lost {
+        if let Some(why) = received.lost {
             self.flags |= ANCILLARY_FDS_LOST;
-            self.error = why;
+            self.error = why.number();
         }
         if received.data_cut {
             self.flags |= ANCILLARY_DATA_TRUNCATED;

@@ -61,7 +61,12 @@ impl<'a> Payload<'a> {
         if data.is_null() || len == 0 || len > isize::MAX as usize {
             return Err(Errno::INVAL);
         }
-        Ok(Payload { place: Place::Buffer(data), left: len })
+        Ok(Payload::buffer(data, len))
+    }
+
+    /// One buffer.
+    pub fn buffer(data: *mut c_void, len: usize) -> Payload<'a> {
+        Payload { place: Place::Buffer(data), left: len }
     }
 
     /// Buffers; or, where there is none, marker bytes, as above.

@@ -2,10 +2,12 @@
 //! room, takes its system call and the few instructions here; `send` and `receive` do the rest.
 
 use crate::arrays;
+use crate::constants::ANCILLARY_LOSSLESS;
 use crate::control::{self, Buffer};
 use crate::descriptors::{self, Slots};
 use crate::errno::{Before, Errno};
 use crate::flags::Flags;
+use crate::lossless;
 use crate::payload::Payload;
 use crate::receive::{Ending, Made, Receiver};
 use crate::send::send;
@@ -73,7 +75,7 @@ pub unsafe fn send_fds(
     flags: c_uint,
 ) -> ssize_t {
     let iov = iovec { iov_base: data as *mut c_void, iov_len: len };
-    if !may_be_usual(fds, &iov, flags) || nfds.wrapping_sub(1) >= MAX_FDS {
+    if !may_be_usual(fds, &iov, (flags, Flags::SEND)) || nfds.wrapping_sub(1) >= MAX_FDS {
         // SAFETY: the caller's promise.
         return unsafe { send_slowly(sock, fds, nfds, iov, flags, None) };
     }
@@ -92,17 +94,24 @@ pub unsafe fn send_fds(
     if outcome.is(call.iov.iov_len) {
         return call.iov.iov_len as ssize_t;
     }
-    // SAFETY: so much of the control data has been written.
+    go_on_sending(call, &control, outcome)
+}
+
+/// Goes on behind a system call that did not send everything.
+#[cold]
+#[inline(never)]
+fn go_on_sending(call: &Call<()>, control: &Buffer, outcome: Outcome) -> ssize_t {
+    // SAFETY: so much has been written.
     let fds = unsafe { control.only_fds(call.message.msg_controllen as usize) };
     let (fds, first) = (fds.unwrap_or_default(), Some((outcome, call.before)));
     // SAFETY: the descriptors are there.
     unsafe { send_slowly(call.sock, fds.as_ptr(), fds.len(), call.iov, call.flags.bits(), first) }
 }
 
-/// Whether a call can be usual: with descriptors, a payload, and no flag but those of sending.
+/// Whether a call can be usual: with descriptors, a payload, and flags that are known to it.
 #[inline(always)]
-fn may_be_usual(fds: *const c_int, iov: &iovec, flags: c_uint) -> bool {
-    if flags & !Flags::SEND != 0 || fds.is_null() || iov.iov_base.is_null() {
+fn may_be_usual(fds: *const c_int, iov: &iovec, (flags, known): (c_uint, c_uint)) -> bool {
+    if flags & !known != 0 || fds.is_null() || iov.iov_base.is_null() {
         return false;
     }
     iov.iov_len as ssize_t > 0
@@ -158,19 +167,21 @@ pub unsafe fn receive_fds(
     nfds: *mut size_t,
     data: *mut c_void,
     len: usize,
-    flags: c_uint,
+    (flags, known): (c_uint, c_uint),
 ) -> ssize_t {
     let iov = iovec { iov_base: data, iov_len: len };
     let room = Room { fds, nfds };
     // SAFETY: the caller's promise.
-    if nfds.is_null() || unsafe { *nfds } > arrays::MOST || !may_be_usual(fds, &iov, flags) {
+    if nfds.is_null() || unsafe { *nfds } > arrays::MOST || !may_be_usual(fds, &iov, (flags, known))
+    {
         // SAFETY: the caller's promise.
         return unsafe { receive_slowly(sock, room, iov, flags, None) };
     }
     let mut control = Buffer::new();
     let mut call = MaybeUninit::uninit();
     let flags = Flags::known(flags);
-    let flags = (flags, flags.how() | sys::CLOEXEC);
+    let peek = if known & flags.bits() & ANCILLARY_LOSSLESS != 0 { sys::PEEK } else { 0 };
+    let flags = (flags, flags.how() | sys::CLOEXEC | peek);
     // SAFETY: all stays where it is.
     let call = unsafe {
         let whole = (control.start(), control::CAPACITY);
@@ -187,6 +198,10 @@ pub unsafe fn receive_fds(
                 // SAFETY: the caller's promise.
                 let slots = unsafe { slice::from_raw_parts_mut(call.place.fds, *nfds) };
                 if descriptors::deliver(arrived, slots, nfds) {
+                    if known & ANCILLARY_LOSSLESS != 0 && call.flags.lossless() {
+                        // SAFETY: the caller's promise.
+                        return unsafe { consume(call, bytes) };
+                    }
                     return bytes as ssize_t;
                 }
             }
@@ -211,6 +226,26 @@ unsafe fn go_on_receiving(
     let first = (Made { outcome, message: &mut call.message, control }, call.before);
     // SAFETY: the caller's promise.
     unsafe { receive_slowly(call.sock, call.place, call.iov, call.flags.bits(), Some(first)) }
+}
+
+/// Consumes the message that was peeked, and whose descriptors have been delivered.
+///
+/// # Safety
+/// As of `receive_fds`.
+#[inline(never)]
+unsafe fn consume(call: &Call<Room>, bytes: usize) -> ssize_t {
+    let Call { sock, flags, iov, place: Room { fds, nfds }, before, .. } = *call;
+    let consume = || {
+        // SAFETY: the caller's promise.
+        let (nfds, slots) = unsafe { (&mut *nfds, slice::from_raw_parts_mut(fds, *nfds)) };
+        let payload = Payload::buffer(iov.iov_base, iov.iov_len);
+        *nfds = 0;
+        let mut receiver = Receiver::new(sock, flags, Ending::Strict, payload, Slots::full(slots));
+        lossless::consume_delivered(&mut receiver, bytes)?;
+        *nfds = receiver.slots.filled();
+        Ok(receiver.received.bytes)
+    };
+    before.returning(consume())
 }
 
 /// Checks everything, and receives; `first` is what has been done of it already.

@@ -95,12 +95,7 @@ impl<'a> Receiver<'a> {
     #[cold]
     #[inline(never)]
     pub fn receive(&mut self, first: Option<Made>) -> Result<()> {
-        match first {
-            Some(made) => {
-                self.settle(Some(made.outcome), made.message, made.control, sys::WAIT)?;
-            }
-            None => self.receive_piece()?,
-        }
+        self.receive_piece(first)?;
         self.payload.advance(self.received.bytes);
         if self.flags.waitall() && self.payload.left() > 0 {
             self.receive_more();
@@ -123,7 +118,7 @@ impl<'a> Receiver<'a> {
         }
         while self.payload.left() > 0 && self.refusal().is_none() {
             let before = self.received;
-            let result = self.receive_piece();
+            let result = self.receive_piece(None);
             let piece = replace(&mut self.received, before);
             if result.is_err() {
                 return;
@@ -151,15 +146,18 @@ impl<'a> Receiver<'a> {
     }
 
     #[inline(never)]
-    fn receive_piece(&mut self) -> Result<()> {
+    fn receive_piece(&mut self, first: Option<Made>) -> Result<()> {
         if self.flags.lossless() {
-            return lossless::receive_piece(self);
+            return lossless::receive_piece(self, first);
         }
         let (mut parts, payload) = (Parts::new(), self.payload);
         // MSG_WAITALL is not used: a call that waits inside the kernel with descriptors already
         // taken from the queue loses them when its thread is cancelled, and hides the signal that
         // ends it.
-        self.receive_once(&payload.window(&mut parts), sys::WAIT)?;
+        match first {
+            Some(made) => self.settle(made, sys::WAIT)?,
+            None => self.receive_once(&payload.window(&mut parts), sys::WAIT)?,
+        };
         Ok(())
     }
 
@@ -170,18 +168,16 @@ impl<'a> Receiver<'a> {
         let mut control = control::Buffer::new();
         control.prepare();
         let mut message = sys::message(window, control.start(), control::CAPACITY);
-        self.settle(None, &mut message, &mut control, how)
+        let outcome = sys::receive(self.sock, &mut message, self.flags.how_to_receive() | how);
+        self.settle(Made { outcome, message: &mut message, control: &mut control }, how)
     }
 
+    /// Goes on behind a system call.
     #[inline(never)]
-    fn settle(
-        &mut self,
-        first: Option<Outcome>,
-        message: &mut msghdr,
-        control: &mut control::Buffer,
-        how: How,
-    ) -> Result<usize> {
-        let arrival = settled(self.sock, self.flags, first, message, control, how)?;
+    pub fn settle(&mut self, made: Made, how: How) -> Result<usize> {
+        let Made { outcome, message, control } = made;
+        let how = self.flags.how_to_receive() | how;
+        let arrival = settled(self.sock, self.flags, outcome, message, control, how)?;
         Ok(self.unpack(&arrival, control))
     }
 
@@ -229,20 +225,17 @@ impl<'a> Receiver<'a> {
     }
 }
 
-/// Makes a system call that receives, or goes on from the `first`.
+/// What has arrived with a system call, which is made again if a signal has ended it.
 #[inline(never)]
 pub fn settled(
     sock: c_int,
     flags: Flags,
-    first: Option<Outcome>,
+    outcome: Outcome,
     message: &mut msghdr,
     control: &mut control::Buffer,
     how: How,
 ) -> Result<Arrival> {
-    let how = flags.how_to_receive() | how;
-    let mut call = || sys::receive(sock, message, how);
-    let outcome = first.unwrap_or_else(&mut call);
-    match flags.going_on(outcome.checked(), || call().checked()) {
+    match flags.going_on(outcome.checked(), || sys::receive(sock, message, how).checked()) {
         Ok(bytes) => Ok(Arrival::new(bytes, message)),
         Err(error) => {
             if error == Errno::FAULT {
