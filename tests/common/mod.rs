@@ -23,7 +23,7 @@ pub fn source() -> &'static Path {
 }
 
 /// A folder of these tests, kept from one run to the next.
-fn kept() -> &'static Path {
+pub fn kept() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 

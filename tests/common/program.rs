@@ -5,7 +5,7 @@
 
 use super::{compile, run, run_ok, source, Link};
 use std::fs::{self, Permissions};
-use std::io::{self, BufRead, BufReader, PipeWriter, Read};
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read};
 use std::mem;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -157,7 +157,7 @@ fn detached(command: &mut Command) -> &mut Command {
         Ok(())
     };
     // SAFETY: the closure makes system calls alone.
-    unsafe { command.stdin(Stdio::null()).process_group(0).pre_exec(receptive) }
+    unsafe { command.process_group(0).pre_exec(receptive) }
 }
 
 impl Program {
@@ -166,7 +166,20 @@ impl Program {
     }
 
     pub fn try_start(command: &mut Command) -> io::Result<Program> {
-        let mut child = detached(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        Program::try_start_reading(command, Stdio::null())
+    }
+
+    /// Starts a program that reads from a pipe.
+    pub fn start_reading_from(command: &mut Command, pipe: PipeReader) -> Program {
+        let started = Program::try_start_reading(command, pipe.into());
+        // The command keeps the pipe open.
+        command.stdin(Stdio::null());
+        started.unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    fn try_start_reading(command: &mut Command, input: Stdio) -> io::Result<Program> {
+        let command = detached(command).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
         let out = collect(child.stdout.take().unwrap());
         let err = collect(child.stderr.take().unwrap());
         Ok(Program { child, out, err })
@@ -175,7 +188,7 @@ impl Program {
     /// Starts a program whose lines are left in a pipe.
     pub fn start_writing_to(command: &mut Command, pipe: PipeWriter) -> Program {
         command.stderr(pipe.try_clone().unwrap()).stdout(pipe);
-        let child = detached(command).spawn().expect("a program");
+        let child = detached(command).stdin(Stdio::null()).spawn().expect("a program");
         // The command keeps the pipe open.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         Program { child, out: Lines::default(), err: Lines::default() }

@@ -1,0 +1,455 @@
+//! The programs of `ffi-examples`: each understands every other, and they fail alike.
+//!
+//! They run with what `make install` installs.
+
+// The library builds with Rust 1.63; its tests may need a newer one.
+#![allow(clippy::incompatible_msrv)]
+
+mod common;
+
+use common::program::{receive_by_hand, send_by_hand, until, user, with_deadline};
+use common::program::{End, Process, Program, DESCRIPTORS};
+use common::{kept, make, missing, source, TempDir};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::sync::OnceLock;
+
+/// Makes the table of languages, each with its tests.
+macro_rules! languages {
+    ($($language:ident)*) => {
+        static LANGUAGES: [Language; [$(stringify!($language)),*].len()] =
+            [$(Language::new(stringify!($language), $language)),*];
+        $(mod $language {
+            languages! { tests $language:
+                reads_what_all_others_send
+                knows_who_sends
+                tells_why_sending_fails
+                tells_why_receiving_fails
+                keeps_descriptors_from_its_children
+                is_interrupted
+                asks_for_arguments
+            }
+        })*
+    };
+    (tests $language:ident: $($test:ident)*) => {
+        $(#[test]
+        fn $test() {
+            super::with(stringify!($language), super::$test);
+        })*
+    };
+}
+
+// ---- The languages -----------------------------------------------------------------------------
+
+languages! {
+    python_ctypes
+}
+
+fn python_ctypes(place: &Place) -> Ready {
+    let mut python = place.tool("python3", &["-c", "import ctypes"])?;
+    python.env("PYTHONPATH", place.example("python/with-ctypes"));
+    python.arg(place.example("python/pass.py"));
+    Ok(python)
+}
+
+// ---- How they are run --------------------------------------------------------------------------
+
+/// A program ready to run, or what is missing for it.
+type Ready = Result<Command, String>;
+
+struct Language {
+    name: &'static str,
+    /// Looks for what it needs, and builds the program if it has to be built.
+    prepare: fn(&Place) -> Ready,
+    ready: OnceLock<Ready>,
+}
+
+/// What a language has to work with.
+struct Place {
+    /// Where the library is installed.
+    prefix: PathBuf,
+    /// A folder of its own for what it builds, kept from one run to the next.
+    #[allow(dead_code)]
+    build: PathBuf,
+}
+
+impl Place {
+    fn example(&self, path: &str) -> PathBuf {
+        source().join("ffi-examples").join(path)
+    }
+
+    /// A program that finds the library, for running and for building.
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        common::leave_cargo(&mut command);
+        command
+            .env("LD_LIBRARY_PATH", self.prefix.join("lib"))
+            .env("PKG_CONFIG_PATH", self.prefix.join("lib/pkgconfig"))
+            .env("LC_ALL", "C");
+        command
+    }
+
+    /// The same for a program that not every machine has: it has to succeed with these arguments.
+    fn tool(&self, program: impl AsRef<OsStr>, probe: &[&str]) -> Ready {
+        let found = self.command(&program).args(probe).output();
+        match found.is_ok_and(|output| output.status.success()) {
+            true => Ok(self.command(program)),
+            false => Err(format!("{} {}", program.as_ref().display(), probe.join(" "))),
+        }
+    }
+}
+
+/// Installs the library, once.
+fn installed() -> &'static Path {
+    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        let prefix = kept().join("languages/prefix");
+        make("install", &[format!("PREFIX={}", prefix.display())]);
+        prefix
+    })
+}
+
+impl Language {
+    const fn new(name: &'static str, prepare: fn(&Place) -> Ready) -> Language {
+        Language { name, prepare, ready: OnceLock::new() }
+    }
+
+    fn ready(&self) -> &Ready {
+        self.ready.get_or_init(|| {
+            let build = kept().join("languages").join(self.name);
+            fs::create_dir_all(&build).expect("a folder");
+            (self.prepare)(&Place { prefix: installed().to_owned(), build })
+        })
+    }
+
+    fn program(&self) -> Command {
+        let ready = self.ready().as_ref().expect("a language that is there");
+        let mut program = Command::new(ready.get_program());
+        program.args(ready.get_args());
+        for (name, value) in ready.get_envs() {
+            match value {
+                Some(value) => program.env(name, value),
+                None => program.env_remove(name),
+            };
+        }
+        program
+    }
+
+    fn command(&self, command: &str, socket: &Path, arguments: &[&str]) -> Command {
+        let mut program = self.program();
+        program.arg(command).arg(socket).args(arguments);
+        program
+    }
+}
+
+/// Runs a test of a language, if that is there.
+fn with(name: &str, test: fn(&Language)) {
+    let language = LANGUAGES.iter().find(|language| language.name == name).expect("it");
+    match language.ready() {
+        Ok(_) => test(language),
+        Err(what) => missing(&format!("{name} ({what})")),
+    }
+}
+
+/// The languages that are there. Of the others their own tests tell.
+fn all() -> impl Iterator<Item = &'static Language> {
+    LANGUAGES.iter().filter(|language| language.ready().is_ok())
+}
+
+// ---- What they say -----------------------------------------------------------------------------
+
+/// A program that serves a number of connections, and what it says of each.
+struct Receiver {
+    program: Program,
+    connections: usize,
+    served: usize,
+    lines: usize,
+    /// How many descriptors it has between two connections.
+    descriptors: Option<usize>,
+    socket: PathBuf,
+    _dir: TempDir,
+}
+
+impl Receiver {
+    /// Starts one, and waits until it listens.
+    fn start(of: &Language, command: &str, room: &[&str], connections: usize) -> Receiver {
+        let dir = TempDir::new();
+        let socket = dir.path().join("socket");
+        let mut command = of.command(command, &socket, room);
+        let program = Program::start(command.arg(connections.to_string()));
+        until("it listens", || {
+            assert!(program.err.lock().unwrap().0.is_empty(), "{:?}", program.complaints());
+            socket.exists().then_some(())
+        });
+        let (served, lines) = (0, 0);
+        Receiver { program, connections, served, lines, descriptors: None, socket, _dir: dir }
+    }
+
+    fn connect(&self) -> UnixStream {
+        UnixStream::connect(&self.socket).unwrap()
+    }
+
+    /// What it says of the next connection, from `accepted` to `done`. Between two connections it
+    /// always has the same number of descriptors.
+    fn next(&mut self) -> Vec<String> {
+        self.served += 1;
+        self.program.says_times("done", self.served);
+        let said = self.program.out.lock().unwrap().0[self.lines..].to_vec();
+        self.lines += said.len();
+        assert_eq!(said.first().map(String::as_str), Some("accepted"));
+        assert_eq!(said.last().map(String::as_str), Some("done"));
+        if self.served < self.connections {
+            let now = self.program.descriptors();
+            assert_eq!(now, *self.descriptors.get_or_insert(now), "descriptors are left");
+        }
+        said[1..said.len() - 1].to_vec()
+    }
+
+    /// Checks that it ends after the last connection, having had these things to complain about.
+    fn ends(&self, complaints: &[&str]) {
+        assert_eq!(self.program.end(), End::Exited(!complaints.is_empty() as i32));
+        assert_eq!(self.program.complaints(), complaints);
+        assert!(!self.socket.exists());
+    }
+}
+
+/// The lines of a receiver about files from that process.
+fn received(files: usize, payload: &str, pid: i32) -> Vec<String> {
+    let mut lines = vec![
+        format!("received {files} descriptors, {} bytes", payload.len()),
+        format!("payload: {payload}"),
+    ];
+    lines.extend((1..=files).map(|i| format!("file {i} of {files}, made by {pid}")));
+    lines
+}
+
+/// Runs a program that is to succeed, and returns its process number and what it says.
+fn succeeds(command: &mut Command) -> (i32, Vec<String>) {
+    let program = Program::start(command);
+    assert_eq!(program.end(), End::Exited(0), "{command:?}: {:?}", program.complaints());
+    assert!(program.complaints().is_empty(), "{command:?}: {:?}", program.complaints());
+    (program.pid(), program.all_lines())
+}
+
+/// A listening socket of ours, in its folder.
+fn listener() -> (TempDir, PathBuf, UnixListener) {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    (dir, socket, listener)
+}
+
+// ---- The matrix --------------------------------------------------------------------------------
+
+fn reads_what_all_others_send(receiver: &Language) {
+    // With no payload a byte of zero comes for each message; 300 files take two.
+    const CASES: [(usize, Option<&str>, &str); 3] =
+        [(1, None, "\0"), (3, Some("zwölf Stück"), "zwölf Stück"), (300, None, "\0\0")];
+    let mut receiver = Receiver::start(receiver, "recv", &["300"], all().count() * CASES.len());
+    assert_eq!(fs::metadata(&receiver.socket).unwrap().mode() & 0o777, 0o600);
+    for sender in all() {
+        for (files, given, payload) in CASES {
+            let mut command = sender.command("send", &receiver.socket, &[&files.to_string()]);
+            let (pid, said) = succeeds(command.args(given));
+            assert_eq!(said, [format!("sent {files} descriptors, {} bytes", payload.len())]);
+            assert_eq!(receiver.next(), received(files, payload, pid), "from {}", sender.name);
+        }
+    }
+    receiver.ends(&[]);
+}
+
+fn knows_who_sends(language: &Language) {
+    // SAFETY: no memory is involved.
+    let group = unsafe { libc::getegid() };
+    let mut receiver = Receiver::start(language, "creds", &[], all().count() + 2);
+    for sender in all() {
+        let mut command = sender.command("send", &receiver.socket, &["0", "who?"]);
+        let (pid, said) = succeeds(&mut command);
+        assert_eq!(said, ["sent 0 descriptors, 4 bytes"]);
+        let expected =
+            [format!("pid {pid} uid {} gid {group}, 4 bytes", user()), "payload: who?".to_owned()];
+        assert_eq!(receiver.next(), expected, "from {}", sender.name);
+    }
+    let stream = receiver.connect();
+    send_by_hand(&stream, b"x", &[stream.as_raw_fd()]).unwrap();
+    assert!(receiver.next().is_empty());
+    drop(receiver.connect());
+    assert!(receiver.next().is_empty());
+    receiver.ends(&["creds: Argument list too long", "creds: The peer has closed"]);
+
+    // Who listens is on the other end for who connects, and that is this process.
+    let (_dir, socket, _listener) = listener();
+    let (_, said) = succeeds(&mut language.command("peer", &socket, &[]));
+    assert_eq!(said, [format!("pid {} uid {} gid {group}", process::id(), user())]);
+}
+
+// ---- Failures ----------------------------------------------------------------------------------
+
+fn tells_why_sending_fails(sender: &Language) {
+    let (_dir, socket, listener) = listener();
+    let (reader, mut writer) = io::pipe().unwrap();
+    let mut command = sender.command("send", &socket, &["2", "-"]);
+    let program = Program::start_reading_from(&mut command, reader);
+    let mut descriptors = None;
+    for round in 0..6 {
+        // It has connected and waits for a line: what it holds is what it has left over.
+        let stream = with_deadline(listener.accept().unwrap().0);
+        let now = program.descriptors();
+        if round > 0 {
+            assert_eq!(*descriptors.get_or_insert(now), now, "descriptors are left");
+        }
+        if round % 2 == 0 {
+            drop(stream);
+            writer.write_all(b"lost\n").unwrap();
+            program.complains_times("send: Broken pipe", round / 2 + 1);
+        } else {
+            writer.write_all(b"kept\n").unwrap();
+            let (payload, files) = receive_by_hand(&stream);
+            assert_eq!((&payload[..], files.len()), (&b"kept"[..], 2));
+            program.says_times("sent 2 descriptors, 4 bytes", round / 2 + 1);
+        }
+    }
+    drop(writer);
+    assert_eq!(program.end(), End::Exited(1));
+    assert_eq!(program.all_lines().len(), 3);
+    assert_eq!(program.complaints(), ["send: Broken pipe"; 3]);
+
+    let nowhere = socket.with_extension("none");
+    for (command, arguments) in [("send", &["1"][..]), ("peer", &[])] {
+        let program = Program::start(&mut sender.command(command, &nowhere, arguments));
+        assert_eq!(program.end(), End::Exited(1));
+        assert_eq!(program.complaints(), [format!("{command}: No such file or directory")]);
+        assert!(program.all_lines().is_empty());
+    }
+}
+
+fn tells_why_receiving_fails(receiver: &Language) {
+    let dir = TempDir::new();
+    let name = dir.path().join("file");
+    fs::write(&name, "content\n").unwrap();
+    let send = |stream: &UnixStream, files: usize| {
+        let files: Vec<_> = (0..files).map(|_| File::open(&name).unwrap()).collect();
+        let fds: Vec<_> = files.iter().map(|file| file.as_raw_fd()).collect();
+        send_by_hand(stream, b"hello", &fds).unwrap();
+    };
+    let receives = |receiver: &mut Receiver, files: usize| {
+        send(&receiver.connect(), files);
+        let said = receiver.next();
+        let beginning = [&format!("received {files} descriptors, 5 bytes"), "payload: hello"];
+        assert_eq!(said[..2], beginning);
+        assert_eq!(said[2..], vec!["content"; files]);
+    };
+    let mut receiver = Receiver::start(receiver, "recv", &["2"], 6);
+    receives(&mut receiver, 1);
+
+    send(&receiver.connect(), 3);
+    assert!(receiver.next().is_empty());
+    drop(receiver.connect());
+    assert!(receiver.next().is_empty());
+    receives(&mut receiver, 2);
+
+    // The table is full when the message comes, not when the connection does.
+    let stream = receiver.connect();
+    receiver.program.says_times("accepted", 5);
+    receiver.program.fill_table();
+    send(&stream, 2);
+    receiver.program.complains_times("recv: ", 3);
+    receiver.program.set_limit(DESCRIPTORS, u64::MAX);
+    drop(stream);
+    assert!(receiver.next().is_empty());
+    receives(&mut receiver, 0);
+    receiver.ends(&[
+        "recv: Argument list too long",
+        "recv: The peer has closed",
+        "recv: Too many open files",
+    ]);
+}
+
+fn keeps_descriptors_from_its_children(receiver: &Language) {
+    let mut receiver = Receiver::start(receiver, "recv", &["1"], 1);
+    let stream = receiver.connect();
+    let (reader, mut writer) = io::pipe().unwrap();
+    send_by_hand(&stream, b"pipe", &[reader.as_raw_fd()]).unwrap();
+    drop(stream);
+    let pipe = fs::read_link(format!("/proc/self/fd/{}", reader.as_raw_fd())).unwrap();
+    drop(reader);
+    // While it reads from the pipe, its sockets are open as well.
+    let pid = receiver.program.pid();
+    until("it has the pipe", || {
+        let pipes = close_on_exec(pid, pipe.to_str().unwrap());
+        pipes.first().map(|closes| assert!(closes))
+    });
+    let sockets = close_on_exec(pid, "socket:");
+    assert!(sockets.len() >= 2 && sockets.iter().all(|closes| *closes), "{sockets:?}");
+    writer.write_all(b"read\n").unwrap();
+    drop(writer);
+    assert_eq!(receiver.next()[2..], ["read"]);
+    receiver.ends(&[]);
+}
+
+/// Whether the descriptors of a process that begin so are closed when it runs a program.
+fn close_on_exec(pid: i32, beginning: &str) -> Vec<bool> {
+    let mut closes = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+        let path = entry.unwrap().path();
+        let number = path.file_name().unwrap().to_str().unwrap();
+        // Others come and go meanwhile.
+        let Ok(link) = fs::read_link(&path) else { continue };
+        if !link.to_str().unwrap().starts_with(beginning) {
+            continue;
+        }
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+        let flags = i32::from_str_radix(flags, 8).unwrap();
+        closes.push(flags & libc::O_CLOEXEC != 0);
+    }
+    closes
+}
+
+fn is_interrupted(language: &Language) {
+    let receiver = Receiver::start(language, "recv", &["1"], 1);
+    let _stream = receiver.connect();
+    receiver.program.says("accepted");
+    interrupt(&receiver.program);
+
+    let (_dir, socket, listener) = listener();
+    let (reader, mut writer) = io::pipe().unwrap();
+    let mut command = language.command("send", &socket, &["1", "-"]);
+    let sender = Program::start_reading_from(&mut command, reader);
+    let stream = listener.accept().unwrap().0;
+    let line = [&vec![b'x'; 1 << 20][..], b"\n"].concat();
+    writer.write_all(&line).unwrap();
+    // Some of it is there, and there is no room for all.
+    until("it sends", || (waiting(&stream) > 0).then_some(()));
+    interrupt(&sender);
+}
+
+/// How many bytes are there to be received.
+fn waiting(stream: &UnixStream) -> i32 {
+    let mut bytes = 0;
+    // SAFETY: `bytes` is there to be written to.
+    assert_eq!(unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &mut bytes) }, 0);
+    bytes
+}
+
+/// Ends a program that waits in a call.
+fn interrupt(program: &Program) {
+    until("it waits", || (Process::now(program.pid())?.state == 'S').then_some(()));
+    program.signal(libc::SIGINT);
+    assert_ne!(program.end(), End::Exited(0));
+}
+
+fn asks_for_arguments(language: &Language) {
+    for arguments in [&[][..], &["send", "socket", "x"], &["peer", "socket", "more"]] {
+        let program = Program::start(language.program().args(arguments));
+        assert_eq!(program.end(), End::Exited(2), "{arguments:?}");
+        program.complains("Usage: pass ");
+        assert!(program.all_lines().is_empty());
+    }
+}
