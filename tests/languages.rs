@@ -9,7 +9,8 @@ mod common;
 
 use common::program::{receive_by_hand, send_by_hand, until, user, with_deadline};
 use common::program::{End, Process, Program, DESCRIPTORS};
-use common::{kept, make, missing, source, TempDir};
+use common::{kept, make, missing, run_ok, source, TempDir};
+use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -48,7 +49,22 @@ macro_rules! languages {
 // ---- The languages -----------------------------------------------------------------------------
 
 languages! {
+    python_cffi
     python_ctypes
+}
+
+fn python_cffi(place: &Place) -> Ready {
+    // Python's own packages go where .ci/run makes an environment for them.
+    let environment = source().join("build/venv/bin/python");
+    let mut python = place
+        .tool(environment, &["-c", "import cffi"])
+        .or_else(|_| place.tool("python3", &["-c", "import cffi"]))?;
+    let wrapper = place.example("python/with-cffi");
+    let mut build = place.command(python.get_program());
+    run_ok(build.arg(wrapper.join("build_ancillary.py")).arg(&place.build));
+    python.env("PYTHONPATH", env::join_paths([&wrapper, &place.build]).unwrap());
+    python.arg(place.example("python/pass.py"));
+    Ok(python)
 }
 
 fn python_ctypes(place: &Place) -> Ready {
@@ -75,7 +91,6 @@ struct Place {
     /// Where the library is installed.
     prefix: PathBuf,
     /// A folder of its own for what it builds, kept from one run to the next.
-    #[allow(dead_code)]
     build: PathBuf,
 }
 

@@ -97,18 +97,21 @@ def receive(sock, room, size, whole=False, wrap=as_file):
     # In the array also what has come when the handler of a signal raises is found, and closed.
     fds = (_int * room)(*[-1] * room)
     data = (ctypes.c_char * size)()
+    count = _size()
+    flags = _INTR | (_WAITALL if whole else 0)
+
+    def receive_more():
+        count.value = room - got
+        return _lib.ancillary_recv_fds(
+            sock.fileno(), ctypes.byref(fds, got * ctypes.sizeof(_int)), count,
+            ctypes.byref(data, have), size - have, flags,
+        )
+
     have = got = 0
     files = []
     try:
         while True:
-            count = _size(room - got)
-            result = _call(
-                lambda: _lib.ancillary_recv_fds(
-                    sock.fileno(), ctypes.byref(fds, got * ctypes.sizeof(_int)), count,
-                    ctypes.byref(data, have), size - have, _INTR | (_WAITALL if whole else 0),
-                ),
-                sock, select.POLLIN,
-            )
+            result = _call(receive_more, sock, select.POLLIN)
             have, got = have + result, got + count.value
             # A call that waits for all comes back after a signal with what it has.
             if not whole or result == 0 or have == size:

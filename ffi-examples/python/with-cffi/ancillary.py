@@ -1,0 +1,161 @@
+"""Files and credentials over Unix sockets: libancillary, with cffi.
+
+Sockets are socket.socket objects, and errors are OSError with its subclasses. Timeouts of sockets
+hold. While a call waits, other threads run, and so do the handlers of signals, after which the call
+goes on (PEP 475).
+
+The module _ancillary comes from build_ancillary.py.
+"""
+
+import errno
+import fcntl
+import io
+import os
+import select
+import socket
+from typing import NamedTuple
+
+from _ancillary import ffi
+
+_lib = ffi.dlopen("libancillary.so.1")
+
+
+class Creds(NamedTuple):
+    """The identity of a process."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def listen(path, type=socket.SOCK_STREAM, mode=0o600, replace=False):
+    """Makes a socket that others connect to; with replace, in the place of a dead one."""
+    flags = _lib.ANCILLARY_INTR | (_lib.ANCILLARY_REPLACE if replace else 0)
+    fd = _call(lambda: _lib.ancillary_listen(_encoded(path), type, mode, flags))
+    return socket.socket(fileno=fd)
+
+
+def connect(path, type=socket.SOCK_STREAM):
+    """Makes a socket and connects it."""
+    fd = _call(lambda: _lib.ancillary_connect(_encoded(path), type, _lib.ANCILLARY_INTR))
+    return socket.socket(fileno=fd)
+
+
+def send(sock, files, data=b""):
+    """Sends files, or descriptors, with data, and returns how many bytes have gone.
+
+    As with socket.send, it can be less than all on a stream that does not block, or after a signal;
+    253 files have gone with each of these bytes, as long as there are any. Without data, bytes of
+    zero are sent.
+    """
+    fds = [file if isinstance(file, int) else file.fileno() for file in files]
+    return _call(
+        lambda: _lib.ancillary_send_fds(
+            sock.fileno(), fds, len(fds), data or ffi.NULL, len(data), _lib.ANCILLARY_INTR
+        ),
+        sock, select.POLLOUT,
+    )
+
+
+def as_file(fd):
+    """An unbuffered file for a descriptor, opened for what the sender has it open for."""
+    access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    return io.FileIO(fd, {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "r+"}[access])
+
+
+def receive(sock, room, size, whole=False, wrap=as_file):
+    """Receives up to room files with up to size bytes, and returns the bytes and the files.
+
+    No bytes mean that the peer has closed. With whole, it receives until the peer has closed or
+    size bytes have come. More files than room, or than the process can have open, are an OSError.
+    What wrap makes of a descriptor owns it: lambda fd: socket.socket(fileno=fd) makes sockets.
+    """
+    # In the array also what has come when the handler of a signal raises is found, and closed.
+    fds = ffi.new("int[]", [-1] * room)
+    data = ffi.new("char[]", size)
+    count = ffi.new("size_t *")
+    flags = _lib.ANCILLARY_INTR | (_lib.ANCILLARY_WAITALL if whole else 0)
+
+    def receive_more():
+        count[0] = room - got
+        return _lib.ancillary_recv_fds(
+            sock.fileno(), fds + got, count, data + have, size - have, flags
+        )
+
+    have = got = 0
+    files = []
+    try:
+        while True:
+            result = _call(receive_more, sock, select.POLLIN)
+            have, got = have + result, got + count[0]
+            # A call that waits for all comes back after a signal with what it has.
+            if not whole or result == 0 or have == size:
+                break
+        for i in range(got):
+            files.append(wrap(fds[i]))
+            fds[i] = -1
+        return ffi.buffer(data, have)[:], files
+    except BaseException:
+        _lib.ancillary_close_fds(fds, room)
+        for file in files:
+            file.close()
+        raise
+
+
+def pass_creds(sock, on=True):
+    """Asks for the sender's identity with each message that the socket receives."""
+    _call(lambda: _lib.ancillary_set_passcred(sock.fileno(), on))
+
+
+def send_creds(sock, data=b""):
+    """Sends data with this process's identity, and returns how many bytes have gone."""
+    return _call(
+        lambda: _lib.ancillary_send_creds(
+            sock.fileno(), ffi.NULL, data or ffi.NULL, len(data), _lib.ANCILLARY_INTR
+        ),
+        sock, select.POLLOUT,
+    )
+
+
+def receive_creds(sock, size):
+    """Receives up to size bytes, and returns them with the identity of their sender.
+
+    No bytes mean that the peer has closed; the identity is that of nobody then.
+    """
+    creds = ffi.new("struct ancillary_creds *")
+    data = ffi.new("char[]", size)
+    have = _call(
+        lambda: _lib.ancillary_recv_creds(sock.fileno(), creds, data, size, _lib.ANCILLARY_INTR),
+        sock, select.POLLIN,
+    )
+    return ffi.buffer(data, have)[:], Creds(creds.pid, creds.uid, creds.gid)
+
+
+def peer(sock):
+    """The identity of the process on the other end."""
+    creds = ffi.new("struct ancillary_creds *")
+    _call(lambda: _lib.ancillary_peer_creds(sock.fileno(), creds))
+    return Creds(creds.pid, creds.uid, creds.gid)
+
+
+def _encoded(path):
+    path = os.fsencode(path)
+    if b"\0" in path:
+        raise ValueError("embedded null byte")
+    return path
+
+
+def _call(function, sock=None, events=0):
+    """Calls a function until it is neither interrupted nor early, and raises its error."""
+    while True:
+        result = function()
+        if result >= 0:
+            return result
+        if result == -errno.EAGAIN and sock is not None and sock.gettimeout():
+            # Python has made the socket non-blocking, to wait so.
+            waiting = select.poll()
+            waiting.register(sock, events)
+            if not waiting.poll(sock.gettimeout() * 1000):
+                raise TimeoutError("timed out")
+        elif result != -errno.EINTR:
+            raise OSError(-result, os.strerror(-result))
