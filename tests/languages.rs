@@ -49,16 +49,24 @@ macro_rules! languages {
 // ---- The languages -----------------------------------------------------------------------------
 
 languages! {
+    go
     python_cffi
     python_ctypes
 }
 
+fn go(place: &Place) -> Ready {
+    place.probe("go", &["version"])?;
+    let program = place.build.join("pass");
+    let mut build = place.command("go");
+    run_ok(build.current_dir(place.example("go")).args(["build", "-o"]).arg(&program).arg("."));
+    Ok(place.command(program))
+}
+
 fn python_cffi(place: &Place) -> Ready {
-    // Python's own packages go where .ci/run makes an environment for them.
+    // Where .ci/run puts it.
     let environment = source().join("build/venv/bin/python");
-    let mut python = place
-        .tool(environment, &["-c", "import cffi"])
-        .or_else(|_| place.tool("python3", &["-c", "import cffi"]))?;
+    let python = python(place, &environment, "cffi");
+    let mut python = python.or_else(|_| self::python(place, Path::new("python3"), "cffi"))?;
     let wrapper = place.example("python/with-cffi");
     let mut build = place.command(python.get_program());
     run_ok(build.arg(wrapper.join("build_ancillary.py")).arg(&place.build));
@@ -68,9 +76,18 @@ fn python_cffi(place: &Place) -> Ready {
 }
 
 fn python_ctypes(place: &Place) -> Ready {
-    let mut python = place.tool("python3", &["-c", "import ctypes"])?;
+    let mut python = python(place, Path::new("python3"), "ctypes")?;
     python.env("PYTHONPATH", place.example("python/with-ctypes"));
     python.arg(place.example("python/pass.py"));
+    Ok(python)
+}
+
+/// An interpreter that has a module: itself, and not what chooses one of several.
+fn python(place: &Place, chosen: &Path, module: &str) -> Ready {
+    let program =
+        place.probe(chosen, &["-c", &format!("import {module}, sys; print(sys.executable)")])?;
+    let mut python = place.command(program.trim());
+    python.env("PYTHONPYCACHEPREFIX", &place.build);
     Ok(python)
 }
 
@@ -110,12 +127,11 @@ impl Place {
         command
     }
 
-    /// The same for a program that not every machine has: it has to succeed with these arguments.
-    fn tool(&self, program: impl AsRef<OsStr>, probe: &[&str]) -> Ready {
-        let found = self.command(&program).args(probe).output();
-        match found.is_ok_and(|output| output.status.success()) {
-            true => Ok(self.command(program)),
-            false => Err(format!("{} {}", program.as_ref().display(), probe.join(" "))),
+    /// What a program says that not every machine has.
+    fn probe(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Result<String, String> {
+        match self.command(&program).args(arguments).output() {
+            Ok(output) if output.status.success() => Ok(String::from_utf8(output.stdout).unwrap()),
+            _ => Err(format!("{} {}", program.as_ref().display(), arguments.join(" "))),
         }
     }
 }

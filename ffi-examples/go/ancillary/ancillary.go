@@ -1,0 +1,239 @@
+// Package ancillary passes files and credentials over Unix sockets, with libancillary.
+//
+// Connections are those of package net, and waiting is left to it: no call blocks a thread,
+// deadlines hold, and closing a connection ends the wait for it. Errors wrap a syscall.Errno made
+// from what the function returned: errno belongs to a thread, and goroutines change threads.
+package ancillary
+
+// #cgo pkg-config: ancillary
+// #include <errno.h>
+// #include <ancillary.h>
+import "C"
+
+import (
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"syscall"
+	"unsafe"
+)
+
+// Listen makes a stream socket with these permissions that others connect to, in the place of a
+// dead one. The file stays when it is closed.
+func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
+	name, err := syscall.BytePtrFromString(path)
+	if err != nil {
+		return nil, err
+	}
+	fd := C.ancillary_listen((*C.char)(unsafe.Pointer(name)), syscall.SOCK_STREAM,
+		C.mode_t(mode.Perm()), C.ANCILLARY_REPLACE)
+	if fd < 0 {
+		return nil, failure("ancillary_listen", int(fd))
+	}
+	// The listener has a duplicate.
+	file := os.NewFile(uintptr(fd), path)
+	defer file.Close()
+	listener, err := net.FileListener(file)
+	if err != nil {
+		return nil, err
+	}
+	return listener.(*net.UnixListener), nil
+}
+
+// Dial makes a stream socket and connects it.
+func Dial(path string) (*net.UnixConn, error) {
+	name, err := syscall.BytePtrFromString(path)
+	if err != nil {
+		return nil, err
+	}
+	fd := C.ancillary_connect((*C.char)(unsafe.Pointer(name)), syscall.SOCK_STREAM, 0)
+	if fd < 0 {
+		return nil, failure("ancillary_connect", int(fd))
+	}
+	// The connection has a duplicate.
+	file := os.NewFile(uintptr(fd), path)
+	defer file.Close()
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UnixConn), nil
+}
+
+// Send sends files, connections and whatever else has a descriptor, with data; without data, a byte
+// of zero for each message that it takes. The caller still has to close what it sends.
+//
+// It returns how many bytes have gone, which are fewer than all only if there is an error.
+func Send(conn *net.UnixConn, files []syscall.Conn, data []byte) (int, error) {
+	fds := make([]C.int, 0, len(files))
+	for _, file := range files {
+		raw, err := file.SyscallConn()
+		if err != nil {
+			return 0, err
+		}
+		if err := raw.Control(func(fd uintptr) { fds = append(fds, C.int(fd)) }); err != nil {
+			return 0, err
+		}
+	}
+	// The finalizer of a file would close it, and its number could be another's.
+	defer runtime.KeepAlive(files)
+
+	most := int(C.ancillary_max_fds())
+	if len(data) == 0 {
+		data = make([]byte, (len(fds)+most-1)/most)
+	}
+	return send(conn, "ancillary_send_fds", data, func(sock C.int, sent int) C.ssize_t {
+		// Each byte has taken as many descriptors as a message carries.
+		var rest []C.int
+		if sent*most < len(fds) {
+			rest = fds[sent*most:]
+		}
+		return C.ancillary_send_fds(sock, first(rest), C.size_t(len(rest)),
+			unsafe.Pointer(&data[sent]), C.size_t(len(data)-sent), C.ANCILLARY_DONTWAIT)
+	})
+}
+
+// Receive receives one message: data, and up to room files, which are the caller's to close. More
+// files than that, or than the process can have open, are an error. The end is io.EOF.
+func Receive(conn *net.UnixConn, data []byte, room int) (int, []*os.File, error) {
+	fds := make([]C.int, room)
+	var count C.size_t
+	length, err := receive(conn, "ancillary_recv_fds", data, func(sock C.int) C.ssize_t {
+		count = C.size_t(room)
+		return C.ancillary_recv_fds(sock, first(fds), &count,
+			unsafe.Pointer(&data[0]), C.size_t(len(data)), C.ANCILLARY_DONTWAIT)
+	})
+	if err == io.EOF && count > 0 {
+		// A seqpacket message can be empty but for its files.
+		err = nil
+	}
+	files := make([]*os.File, count)
+	for i := range files {
+		files[i] = os.NewFile(uintptr(fds[i]), "received")
+	}
+	return length, files, err
+}
+
+// PassCreds asks for the identity of the sender with each message that the connection receives.
+func PassCreds(conn *net.UnixConn, on bool) error {
+	value := C.int(0)
+	if on {
+		value = 1
+	}
+	return control(conn, "ancillary_set_passcred", func(sock C.int) C.int {
+		return C.ancillary_set_passcred(sock, value)
+	})
+}
+
+// SendCreds sends data with the identity of this process; without data, a byte of zero.
+func SendCreds(conn *net.UnixConn, data []byte) (int, error) {
+	if len(data) == 0 {
+		data = []byte{0}
+	}
+	return send(conn, "ancillary_send_creds", data, func(sock C.int, sent int) C.ssize_t {
+		return C.ancillary_send_creds(sock, nil,
+			unsafe.Pointer(&data[sent]), C.size_t(len(data)-sent), C.ANCILLARY_DONTWAIT)
+	})
+}
+
+// ReceiveCreds receives data with the identity of its sender. The end is io.EOF.
+func ReceiveCreds(conn *net.UnixConn, data []byte) (int, syscall.Ucred, error) {
+	var creds C.struct_ancillary_creds
+	length, err := receive(conn, "ancillary_recv_creds", data, func(sock C.int) C.ssize_t {
+		return C.ancillary_recv_creds(sock, &creds,
+			unsafe.Pointer(&data[0]), C.size_t(len(data)), C.ANCILLARY_DONTWAIT)
+	})
+	return length, ucred(creds), err
+}
+
+// Peer returns the identity of the process on the other end.
+func Peer(conn *net.UnixConn) (syscall.Ucred, error) {
+	var creds C.struct_ancillary_creds
+	err := control(conn, "ancillary_peer_creds", func(sock C.int) C.int {
+		return C.ancillary_peer_creds(sock, &creds)
+	})
+	return ucred(creds), err
+}
+
+func ucred(creds C.struct_ancillary_creds) syscall.Ucred {
+	return syscall.Ucred{Pid: int32(creds.pid), Uid: uint32(creds.uid), Gid: uint32(creds.gid)}
+}
+
+// send calls a function, which is told how much has gone already, until all of data has.
+func send(conn *net.UnixConn, name string, data []byte, call func(C.int, int) C.ssize_t) (int, error) {
+	if len(data) == 0 {
+		return 0, failure(name, -C.EINVAL)
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	sent, result := 0, 0
+	// In all of it no other goroutine sends.
+	err = raw.Write(func(sock uintptr) bool {
+		for sent < len(data) {
+			result = int(call(C.int(sock), sent))
+			if result < 0 {
+				return result != -C.EAGAIN
+			}
+			sent += result
+		}
+		return true
+	})
+	if err == nil && result < 0 {
+		err = failure(name, result)
+	}
+	return sent, err
+}
+
+// receive calls a function when there is something to receive.
+func receive(conn *net.UnixConn, name string, data []byte, call func(C.int) C.ssize_t) (int, error) {
+	if len(data) == 0 {
+		return 0, io.ErrShortBuffer
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	result := 0
+	err = raw.Read(func(sock uintptr) bool {
+		result = int(call(C.int(sock)))
+		return result != -C.EAGAIN
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case result < 0:
+		return 0, failure(name, result)
+	case result == 0:
+		return 0, io.EOF
+	}
+	return result, nil
+}
+
+// control calls a function that does not wait.
+func control(conn *net.UnixConn, name string, call func(C.int) C.int) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result C.int
+	err = raw.Control(func(sock uintptr) { result = call(C.int(sock)) })
+	if err == nil && result < 0 {
+		err = failure(name, int(result))
+	}
+	return err
+}
+
+func failure(function string, result int) error {
+	return os.NewSyscallError(function, syscall.Errno(-result))
+}
+
+// first returns a pointer to the elements for C, which may be none.
+func first(fds []C.int) *C.int {
+	if len(fds) == 0 {
+		return nil
+	}
+	return &fds[0]
+}
