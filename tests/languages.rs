@@ -52,6 +52,8 @@ languages! {
     go
     python_cffi
     python_ctypes
+    ruby_ffi
+    ruby_fiddle
 }
 
 fn go(place: &Place) -> Ready {
@@ -89,6 +91,21 @@ fn python(place: &Place, chosen: &Path, module: &str) -> Ready {
     let mut python = place.command(program.trim());
     python.env("PYTHONPYCACHEPREFIX", &place.build);
     Ok(python)
+}
+
+fn ruby_ffi(place: &Place) -> Ready {
+    ruby(place, "ffi", "ruby/with-ffi")
+}
+
+fn ruby_fiddle(place: &Place) -> Ready {
+    ruby(place, "fiddle", "ruby/with-fiddle")
+}
+
+fn ruby(place: &Place, library: &str, wrapper: &str) -> Ready {
+    place.probe("ruby", &["-r", library, "-e", ""])?;
+    let mut ruby = place.command("ruby");
+    ruby.arg("-w").arg("-I").arg(place.example(wrapper)).arg(place.example("ruby/pass.rb"));
+    Ok(ruby)
 }
 
 // ---- How they are run --------------------------------------------------------------------------
