@@ -1,0 +1,203 @@
+package ancillary
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// pair returns the two ends of a connection.
+func pair(t testing.TB) (*net.UnixConn, *net.UnixConn) {
+	t.Helper()
+	name := fmt.Sprintf("@ancillary-%d", os.Getpid())
+	listener, err := Listen(name, 0600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	ours, err := Dial(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := listener.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ours.Close()
+		theirs.Close()
+	})
+	return ours, theirs
+}
+
+// leavesNothing checks that at the end there are as many descriptors as now.
+func leavesNothing(t testing.TB) {
+	t.Helper()
+	before := descriptors(t)
+	t.Cleanup(func() {
+		if after := descriptors(t); after != before {
+			t.Errorf("%d descriptors, and %d before", after, before)
+		}
+	})
+}
+
+func descriptors(t testing.TB) int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// Each goroutine sends the end of a pipe to itself, and goes through it; they outnumber the threads
+// and are moved between these.
+func TestGoroutinesMoveBetweenThreads(t *testing.T) {
+	// The first use of the poller makes descriptors that stay.
+	pair(t)
+	leavesNothing(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	var group sync.WaitGroup
+	for g := 0; g < 64; g++ {
+		ours, theirs := pair(t)
+		group.Add(2)
+		go func() {
+			defer group.Done()
+			for i := 0; i < 50; i++ {
+				reader, writer, err := os.Pipe()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := Send(ours, []syscall.Conn{reader}, []byte{byte(i)}); err != nil {
+					t.Error(err)
+				}
+				reader.Close()
+				runtime.Gosched()
+				fmt.Fprintf(writer, "%d", i)
+				writer.Close()
+			}
+			// The socket is at its end, and no error of another thread is seen.
+			ours.CloseWrite()
+			if _, _, err := Receive(ours, make([]byte, 1), 1); err != io.EOF {
+				t.Error(err)
+			}
+		}()
+		go func() {
+			defer group.Done()
+			defer theirs.CloseWrite()
+			for i := 0; i < 50; i++ {
+				data := make([]byte, 1)
+				_, files, err := Receive(theirs, data, 1)
+				if err != nil || len(files) != 1 || data[0] != byte(i) {
+					t.Error(data, files, err)
+					return
+				}
+				content, err := io.ReadAll(files[0])
+				files[0].Close()
+				if err != nil || string(content) != fmt.Sprint(i) {
+					t.Errorf("%q %v", content, err)
+				}
+				if i%10 == 0 {
+					runtime.GC()
+				}
+			}
+		}()
+	}
+	group.Wait()
+}
+
+func TestDeadlinesHold(t *testing.T) {
+	ours, _ := pair(t)
+	soon := func() time.Time { return time.Now().Add(10 * time.Millisecond) }
+	ours.SetDeadline(soon())
+	if _, _, err := Receive(ours, make([]byte, 1), 1); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	ours.SetDeadline(soon())
+	sent, err := Send(ours, nil, make([]byte, 1<<20))
+	if !errors.Is(err, os.ErrDeadlineExceeded) || sent == 0 || sent == 1<<20 {
+		t.Error(sent, err)
+	}
+}
+
+func TestClosingEndsTheWait(t *testing.T) {
+	ours, _ := pair(t)
+	time.AfterFunc(10*time.Millisecond, func() { ours.Close() })
+	if _, _, err := Receive(ours, make([]byte, 1), 1); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+	if _, err := Send(ours, nil, []byte("x")); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+func TestAllIsSentAlsoWhenItTakesWaiting(t *testing.T) {
+	pair(t)
+	leavesNothing(t)
+	ours, theirs := pair(t)
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	many := make([]syscall.Conn, 600)
+	for i := range many {
+		many[i] = null
+	}
+	go func() {
+		if sent, err := Send(ours, many, make([]byte, 1<<20)); sent != 1<<20 || err != nil {
+			t.Error(sent, err)
+		}
+		ours.Close()
+	}()
+	length, count := 0, 0
+	for {
+		n, files, err := Receive(theirs, make([]byte, 1<<16), len(many))
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		length += n
+		count += len(files)
+		for _, file := range files {
+			file.Close()
+		}
+	}
+	if length != 1<<20 || count != len(many) {
+		t.Error(length, count)
+	}
+}
+
+func TestErrorsAreErrnos(t *testing.T) {
+	pair(t)
+	leavesNothing(t)
+	ours, theirs := pair(t)
+	if _, err := Send(theirs, []syscall.Conn{ours, theirs}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, files, err := Receive(ours, make([]byte, 1), 1); !errors.Is(err, syscall.E2BIG) || len(files) != 0 {
+		t.Error(files, err)
+	}
+	theirs.Close()
+	if _, _, err := Receive(ours, make([]byte, 1), 1); err != io.EOF {
+		t.Error(err)
+	}
+	if _, err := Send(ours, []syscall.Conn{ours}, nil); !errors.Is(err, syscall.EPIPE) {
+		t.Error(err)
+	}
+	if _, err := Send(ours, nil, nil); !errors.Is(err, syscall.EINVAL) {
+		t.Error(err)
+	}
+	if _, err := Dial("name\x00more"); !errors.Is(err, syscall.EINVAL) {
+		t.Error(err)
+	}
+}
