@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::OnceLock;
 
-/// Makes the table of languages, each with its tests.
+/// Makes the table of languages, each with its tests: those that all have, and those of its wrapper.
 macro_rules! languages {
-    ($($language:ident)*) => {
+    ($($language:ident $(: $own:ident)*,)*) => {
         static LANGUAGES: [Language; [$(stringify!($language)),*].len()] =
             [$(Language::new(stringify!($language), $language)),*];
         $(mod $language {
@@ -35,6 +35,7 @@ macro_rules! languages {
                 keeps_descriptors_from_its_children
                 is_interrupted
                 asks_for_arguments
+                $($own)*
             }
         })*
     };
@@ -49,11 +50,24 @@ macro_rules! languages {
 // ---- The languages -----------------------------------------------------------------------------
 
 languages! {
-    go
-    python_cffi
-    python_ctypes
-    ruby_ffi
-    ruby_fiddle
+    cpp,
+    go: passes_go_test,
+    python_cffi: passes_the_script_of_tests,
+    python_ctypes: passes_the_script_of_tests,
+    ruby_ffi: passes_the_script_of_tests,
+    ruby_fiddle: passes_the_script_of_tests,
+    rust,
+}
+
+fn cpp(place: &Place) -> Ready {
+    place.probe("c++", &["--version"])?;
+    let program = place.build.join("pass");
+    let flags = place.probe("pkg-config", &["--cflags", "--libs", "ancillary"])?;
+    let mut build = place.command("c++");
+    build.args(["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-o"]).arg(&program);
+    build.arg(place.example("cpp/pass.cpp")).args(flags.split_whitespace());
+    run_ok(&mut build);
+    Ok(place.command(program))
 }
 
 fn go(place: &Place) -> Ready {
@@ -106,6 +120,14 @@ fn ruby(place: &Place, library: &str, wrapper: &str) -> Ready {
     let mut ruby = place.command("ruby");
     ruby.arg("-w").arg("-I").arg(place.example(wrapper)).arg(place.example("ruby/pass.rb"));
     Ok(ruby)
+}
+
+fn rust(place: &Place) -> Ready {
+    let mut build = place.command("cargo");
+    build.args(["build", "--quiet", "--locked", "--manifest-path"]);
+    build.arg(place.example("rust/Cargo.toml")).arg("--target-dir").arg(&place.build);
+    run_ok(build.env("RUSTFLAGS", format!("-L native={}", place.prefix.join("lib").display())));
+    Ok(place.command(place.build.join("debug/pass")))
 }
 
 // ---- How they are run --------------------------------------------------------------------------
@@ -176,16 +198,23 @@ impl Language {
         })
     }
 
-    fn program(&self) -> Command {
+    /// Another program with the environment of its own.
+    fn like(&self, program: impl AsRef<OsStr>) -> Command {
         let ready = self.ready().as_ref().expect("a language that is there");
-        let mut program = Command::new(ready.get_program());
-        program.args(ready.get_args());
+        let mut command = Command::new(program);
         for (name, value) in ready.get_envs() {
             match value {
-                Some(value) => program.env(name, value),
-                None => program.env_remove(name),
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
             };
         }
+        command
+    }
+
+    fn program(&self) -> Command {
+        let ready = self.ready().as_ref().expect("a language that is there");
+        let mut program = self.like(ready.get_program());
+        program.args(ready.get_args());
         program
     }
 
@@ -206,8 +235,8 @@ fn with(name: &str, test: fn(&Language)) {
 }
 
 /// The languages that are there. Of the others their own tests tell.
-fn all() -> impl Iterator<Item = &'static Language> {
-    LANGUAGES.iter().filter(|language| language.ready().is_ok())
+fn all() -> Vec<&'static Language> {
+    LANGUAGES.iter().filter(|language| language.ready().is_ok()).collect()
 }
 
 // ---- What they say -----------------------------------------------------------------------------
@@ -296,10 +325,10 @@ fn listener() -> (TempDir, PathBuf, UnixListener) {
 // ---- The matrix --------------------------------------------------------------------------------
 
 fn reads_what_all_others_send(receiver: &Language) {
-    // With no payload a byte of zero comes for each message; 300 files take two.
-    const CASES: [(usize, Option<&str>, &str); 3] =
-        [(1, None, "\0"), (3, Some("zwölf Stück"), "zwölf Stück"), (300, None, "\0\0")];
-    let mut receiver = Receiver::start(receiver, "recv", &["300"], all().count() * CASES.len());
+    // With no payload a byte of zero comes. So many files take two messages.
+    const CASES: [(usize, Option<&str>, &str); 2] =
+        [(1, None, "\0"), (300, Some("dreißig mal zehn"), "dreißig mal zehn")];
+    let mut receiver = Receiver::start(receiver, "recv", &["300"], all().len() * CASES.len());
     assert_eq!(fs::metadata(&receiver.socket).unwrap().mode() & 0o777, 0o600);
     for sender in all() {
         for (files, given, payload) in CASES {
@@ -315,15 +344,17 @@ fn reads_what_all_others_send(receiver: &Language) {
 fn knows_who_sends(language: &Language) {
     // SAFETY: no memory is involved.
     let group = unsafe { libc::getegid() };
-    let mut receiver = Receiver::start(language, "creds", &[], all().count() + 2);
-    for sender in all() {
-        let mut command = sender.command("send", &receiver.socket, &["0", "who?"]);
-        let (pid, said) = succeeds(&mut command);
-        assert_eq!(said, ["sent 0 descriptors, 4 bytes"]);
-        let expected =
-            [format!("pid {pid} uid {} gid {group}, 4 bytes", user()), "payload: who?".to_owned()];
-        assert_eq!(receiver.next(), expected, "from {}", sender.name);
-    }
+    let mut receiver = Receiver::start(language, "creds", &[], 3);
+    // Each sends to one that is not itself.
+    let all = all();
+    let own = all.iter().position(|other| other.name == language.name).expect("it");
+    let sender = all[(own + 1) % all.len()];
+    let mut command = sender.command("send", &receiver.socket, &["0", "who?"]);
+    let (pid, said) = succeeds(&mut command);
+    assert_eq!(said, ["sent 0 descriptors, 4 bytes"]);
+    let identity = format!("pid {pid} uid {} gid {group}", user());
+    let expected = [format!("{identity}, 4 bytes"), "payload: who?".to_owned()];
+    assert_eq!(receiver.next(), expected, "from {}", sender.name);
     let stream = receiver.connect();
     send_by_hand(&stream, b"x", &[stream.as_raw_fd()]).unwrap();
     assert!(receiver.next().is_empty());
@@ -335,6 +366,36 @@ fn knows_who_sends(language: &Language) {
     let (_dir, socket, _listener) = listener();
     let (_, said) = succeeds(&mut language.command("peer", &socket, &[]));
     assert_eq!(said, [format!("pid {} uid {} gid {group}", process::id(), user())]);
+}
+
+// ---- The tests of the wrappers ------------------------------------------------------------------
+
+/// Beside the program there is one that tests the wrapper.
+fn passes_the_script_of_tests(language: &Language) {
+    let program = language.program();
+    let mut arguments: Vec<_> = program.get_args().map(PathBuf::from).collect();
+    let script = arguments.pop().expect("its file");
+    let kind = script.extension().expect("that of the language");
+    let tests = script.with_file_name("test_ancillary").with_extension(kind);
+    passes(language.like(program.get_program()).args(arguments).arg(tests));
+}
+
+fn passes_go_test(language: &Language) {
+    let mut test = language.like("go");
+    // With all checks of pointers that are passed to C.
+    test.env("GODEBUG", "cgocheck=2").args(["test", "-count=1", "./..."]);
+    passes(test.current_dir(source().join("ffi-examples/go")));
+}
+
+fn passes(command: &mut Command) {
+    let program = Program::start(command);
+    assert_eq!(
+        program.end(),
+        End::Exited(0),
+        "{:?}{:?}",
+        program.all_lines(),
+        program.complaints()
+    );
 }
 
 // ---- Failures ----------------------------------------------------------------------------------
