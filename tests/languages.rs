@@ -20,6 +20,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::OnceLock;
+use std::thread;
 
 /// Makes the table of languages, each with its tests: those that all have, and those of its wrapper.
 macro_rules! languages {
@@ -81,8 +82,8 @@ fn go(place: &Place) -> Ready {
 fn python_cffi(place: &Place) -> Ready {
     // Where .ci/run puts it.
     let environment = source().join("build/venv/bin/python");
-    let python = python(place, &environment, "cffi");
-    let mut python = python.or_else(|_| self::python(place, Path::new("python3"), "cffi"))?;
+    let mut python = python(place, &environment, "cffi")
+        .or_else(|_| python(place, Path::new("python3"), "cffi"))?;
     let wrapper = place.example("python/with-cffi");
     let mut build = place.command(python.get_program());
     run_ok(build.arg(wrapper.join("build_ancillary.py")).arg(&place.build));
@@ -319,7 +320,12 @@ fn listener() -> (TempDir, PathBuf, UnixListener) {
     let dir = TempDir::new();
     let socket = dir.path().join("socket");
     let listener = UnixListener::bind(&socket).unwrap();
+    listener.set_nonblocking(true).unwrap();
     (dir, socket, listener)
+}
+
+fn accept(listener: &UnixListener) -> UnixStream {
+    with_deadline(until("it connects", || listener.accept().ok()).0)
 }
 
 // ---- The matrix --------------------------------------------------------------------------------
@@ -406,27 +412,38 @@ fn tells_why_sending_fails(sender: &Language) {
     let mut command = sender.command("send", &socket, &["2", "-"]);
     let program = Program::start_reading_from(&mut command, reader);
     let mut descriptors = None;
-    for round in 0..6 {
+    let mut connection = |round| {
         // It has connected and waits for a line: what it holds is what it has left over.
-        let stream = with_deadline(listener.accept().unwrap().0);
+        let stream = accept(&listener);
         let now = program.descriptors();
         if round > 0 {
             assert_eq!(*descriptors.get_or_insert(now), now, "descriptors are left");
         }
+        stream
+    };
+    let arrives = |stream, times| {
+        let (payload, files) = receive_by_hand(&stream);
+        assert_eq!((&payload[..], files.len()), (&b"kept"[..], 2));
+        program.says_times("sent 2 descriptors, 4 bytes", times);
+    };
+    for round in 0..6 {
+        let stream = connection(round);
         if round % 2 == 0 {
             drop(stream);
             writer.write_all(b"lost\n").unwrap();
             program.complains_times("send: Broken pipe", round / 2 + 1);
         } else {
             writer.write_all(b"kept\n").unwrap();
-            let (payload, files) = receive_by_hand(&stream);
-            assert_eq!((&payload[..], files.len()), (&b"kept"[..], 2));
-            program.says_times("sent 2 descriptors, 4 bytes", round / 2 + 1);
+            arrives(stream, round / 2 + 1);
         }
     }
+    // The last line need not end.
+    let stream = connection(6);
+    writer.write_all(b"kept").unwrap();
     drop(writer);
+    arrives(stream, 4);
     assert_eq!(program.end(), End::Exited(1));
-    assert_eq!(program.all_lines().len(), 3);
+    assert_eq!(program.all_lines().len(), 4);
     assert_eq!(program.complaints(), ["send: Broken pipe"; 3]);
 
     let nowhere = socket.with_extension("none");
@@ -531,9 +548,10 @@ fn is_interrupted(language: &Language) {
     let (reader, mut writer) = io::pipe().unwrap();
     let mut command = language.command("send", &socket, &["1", "-"]);
     let sender = Program::start_reading_from(&mut command, reader);
-    let stream = listener.accept().unwrap().0;
+    let stream = accept(&listener);
     let line = [&vec![b'x'; 1 << 20][..], b"\n"].concat();
-    writer.write_all(&line).unwrap();
+    // It is more than fits into the pipe.
+    thread::spawn(move || writer.write_all(&line));
     // Some of it is there, and there is no room for all.
     until("it sends", || (waiting(&stream) > 0).then_some(()));
     interrupt(&sender);

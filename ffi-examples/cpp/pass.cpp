@@ -18,8 +18,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-// Files and credentials over Unix sockets. Errors are std::system_error, made from what the function
-// returned, and everything received has an owner that closes it.
+// Files and credentials over Unix sockets. Errors are std::system_error, made from what the
+// function returned, and everything received has an owner that closes it.
 namespace ancillary {
 
 class Descriptor {
@@ -64,8 +64,8 @@ inline Descriptor connect(const std::string &path)
 	return Descriptor(fd);
 }
 
-// Sends files with data, and returns how many bytes have gone. Without data, a byte of zero goes for
-// each message that it takes.
+// Sends files with data, and returns how many bytes have gone. Without data, a byte of zero goes
+// for each message that it takes.
 inline std::size_t send(const Descriptor &sock, const std::vector<Descriptor> &files,
                         std::string_view data)
 {
@@ -110,7 +110,8 @@ inline std::size_t send_creds(const Descriptor &sock, std::string_view data)
 }
 
 // Receives up to size bytes with the identity of their sender.
-inline std::pair<std::string, ancillary_creds> receive_creds(const Descriptor &sock, std::size_t size)
+inline std::pair<std::string, ancillary_creds> receive_creds(const Descriptor &sock,
+                                                             std::size_t size)
 {
 	std::pair<std::string, ancillary_creds> message{std::string(size, '\0'), {}};
 	auto &[data, creds] = message;

@@ -97,7 +97,7 @@ func send(path string, count int, payload string) (failed bool) {
 			return complain("send", err)
 		}
 		line, err := lines.ReadString('\n')
-		if err != nil {
+		if err != nil && line == "" {
 			conn.Close()
 			return failed
 		}

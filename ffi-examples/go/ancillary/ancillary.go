@@ -1,8 +1,9 @@
 // Package ancillary passes files and credentials over Unix sockets, with libancillary.
 //
-// Connections are those of package net, and waiting is left to it: no call blocks a thread,
-// deadlines hold, and closing a connection ends the wait for it. Errors wrap a syscall.Errno made
-// from what the function returned: errno belongs to a thread, and goroutines change threads.
+// Connections are those of package net, and waiting is left to it: sending and receiving block no
+// thread, deadlines hold, and closing a connection ends the wait for it. Errors wrap a
+// syscall.Errno made from what the function returned: errno belongs to a thread, and goroutines
+// change threads.
 package ancillary
 
 // #cgo pkg-config: ancillary
@@ -161,7 +162,9 @@ func ucred(creds C.struct_ancillary_creds) syscall.Ucred {
 }
 
 // send calls a function, which is told how much has gone already, until all of data has.
-func send(conn *net.UnixConn, name string, data []byte, call func(C.int, int) C.ssize_t) (int, error) {
+func send(
+	conn *net.UnixConn, name string, data []byte, call func(sock C.int, sent int) C.ssize_t,
+) (int, error) {
 	if len(data) == 0 {
 		return 0, failure(name, -C.EINVAL)
 	}
@@ -188,7 +191,9 @@ func send(conn *net.UnixConn, name string, data []byte, call func(C.int, int) C.
 }
 
 // receive calls a function when there is something to receive.
-func receive(conn *net.UnixConn, name string, data []byte, call func(C.int) C.ssize_t) (int, error) {
+func receive(
+	conn *net.UnixConn, name string, data []byte, call func(sock C.int) C.ssize_t,
+) (int, error) {
 	if len(data) == 0 {
 		return 0, io.ErrShortBuffer
 	}

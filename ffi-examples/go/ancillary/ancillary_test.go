@@ -184,7 +184,8 @@ func TestErrorsAreErrnos(t *testing.T) {
 	if _, err := Send(theirs, []syscall.Conn{ours, theirs}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, files, err := Receive(ours, make([]byte, 1), 1); !errors.Is(err, syscall.E2BIG) || len(files) != 0 {
+	_, files, err := Receive(ours, make([]byte, 1), 1)
+	if !errors.Is(err, syscall.E2BIG) || len(files) != 0 {
 		t.Error(files, err)
 	}
 	theirs.Close()

@@ -92,7 +92,8 @@ def receive(sock, room, size, whole=False, wrap=as_file):
 
     No bytes mean that the peer has closed. With whole, it receives until the peer has closed or
     size bytes have come. More files than room, or than the process can have open, are an OSError.
-    What wrap makes of a descriptor owns it: lambda fd: socket.socket(fileno=fd) makes sockets.
+    What wrap makes of a descriptor owns it, and has a method close: for sockets,
+    lambda fd: socket.socket(fileno=fd).
     """
     # In the array also what has come when the handler of a signal raises is found, and closed.
     fds = (_int * room)(*[-1] * room)
