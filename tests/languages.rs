@@ -73,6 +73,7 @@ fn cpp(place: &Place) -> Ready {
 
 fn go(place: &Place) -> Ready {
     place.probe("go", &["version"])?;
+    place.probe("pkg-config", &["--version"])?;
     let program = place.build.join("pass");
     let mut build = place.command("go");
     run_ok(build.current_dir(place.example("go")).args(["build", "-o"]).arg(&program).arg("."));
@@ -80,6 +81,7 @@ fn go(place: &Place) -> Ready {
 }
 
 fn python_cffi(place: &Place) -> Ready {
+    place.probe("pkg-config", &["--version"])?;
     // Where .ci/run puts it.
     let environment = source().join("build/venv/bin/python");
     let mut python = python(place, &environment, "cffi")
