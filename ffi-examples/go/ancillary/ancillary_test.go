@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // pair returns the two ends of a connection.
@@ -174,6 +175,74 @@ func TestAllIsSentAlsoWhenItTakesWaiting(t *testing.T) {
 	}
 	if length != 1<<20 || count != len(many) {
 		t.Error(length, count)
+	}
+}
+
+// waiting returns how many bytes there are to be received.
+func waiting(t testing.TB, conn *net.UnixConn) int {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bytes int32
+	raw.Control(func(sock uintptr) {
+		syscall.Syscall(syscall.SYS_IOCTL, sock, syscall.TIOCINQ, uintptr(unsafe.Pointer(&bytes)))
+	})
+	return int(bytes)
+}
+
+// A queue that is full of small messages takes one more when one is received, so that sending stops
+// behind the first of the messages that carry the files.
+func TestEachFileIsSentOnce(t *testing.T) {
+	pair(t)
+	leavesNothing(t)
+	ours, theirs := pair(t)
+	ours.SetDeadline(time.Now().Add(10 * time.Millisecond))
+	length := 0
+	for {
+		sent, err := Send(ours, nil, []byte{0})
+		length += sent
+		if err != nil {
+			break
+		}
+	}
+	ours.SetDeadline(time.Time{})
+	if _, _, err := Receive(theirs, make([]byte, 1), 0); err != nil {
+		t.Fatal(err)
+	}
+	length--
+	many := make([]syscall.Conn, 600)
+	for i := range many {
+		many[i] = theirs
+	}
+	go func() {
+		if sent, err := Send(ours, many, nil); sent != 3 || err != nil {
+			t.Error(sent, err)
+		}
+		ours.CloseWrite()
+	}()
+	for waiting(t, theirs) == length {
+		runtime.Gosched()
+	}
+	var counts []int
+	for ; ; length-- {
+		_, files, err := Receive(theirs, make([]byte, 1), len(many))
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(files) > 0 {
+			counts = append(counts, len(files))
+		}
+		for _, file := range files {
+			file.Close()
+		}
+	}
+	if length != -3 || fmt.Sprint(counts) != "[253 253 94]" {
+		t.Error(length, counts)
 	}
 }
 
