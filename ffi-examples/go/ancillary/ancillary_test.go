@@ -123,7 +123,7 @@ func TestDeadlinesHold(t *testing.T) {
 	}
 	ours.SetDeadline(soon())
 	sent, err := Send(ours, nil, make([]byte, 1<<20))
-	if !errors.Is(err, os.ErrDeadlineExceeded) || sent == 0 || sent == 1<<20 {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || sent == 1<<20 {
 		t.Error(sent, err)
 	}
 }
