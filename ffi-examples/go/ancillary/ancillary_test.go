@@ -130,8 +130,12 @@ func TestDeadlinesHold(t *testing.T) {
 
 func TestClosingEndsTheWait(t *testing.T) {
 	ours, _ := pair(t)
-	time.AfterFunc(10*time.Millisecond, func() { ours.Close() })
+	closed := make(chan error)
+	time.AfterFunc(10*time.Millisecond, func() { closed <- ours.Close() })
 	if _, _, err := Receive(ours, make([]byte, 1), 1); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+	if err := <-closed; err != nil {
 		t.Error(err)
 	}
 	if _, err := Send(ours, nil, []byte("x")); !errors.Is(err, net.ErrClosed) {
