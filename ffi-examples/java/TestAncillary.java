@@ -1,0 +1,170 @@
+// What the wrapper promises beyond what Pass shows.
+//
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+import java.io.File;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.Channels;
+import java.nio.channels.ClosedChannelException;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+
+public final class TestAncillary {
+    private static final int E2BIG = 7;
+    private static final int EAGAIN = 11;
+    private static final byte[] NOTHING = {};
+
+    private interface Test {
+        void run(Ancillary.Socket ours, Ancillary.Socket theirs) throws Exception;
+    }
+
+    private interface Call {
+        void run() throws Exception;
+    }
+
+    private TestAncillary() {}
+
+    private static void check(boolean holds) {
+        if (!holds) {
+            throw new AssertionError("it does not hold");
+        }
+    }
+
+    private static int descriptors() {
+        return new File("/proc/self/fd").list().length;
+    }
+
+    /** What a call throws. */
+    private static Exception problem(Call call) {
+        try {
+            call.run();
+        } catch (Exception e) {
+            return e;
+        }
+        throw new AssertionError("nothing has been thrown");
+    }
+
+    /** A read that is in progress in another thread. */
+    private static CompletableFuture<Ancillary.Received> receiving(Ancillary.Socket from, int size) {
+        return CompletableFuture.supplyAsync(() -> {
+            try {
+                return from.recvFds(1, size, Ancillary.WAITALL);
+            } catch (IOException e) {
+                throw new AssertionError(e);
+            }
+        });
+    }
+
+    private static void arraysOutliveCallsThatWait(Ancillary.Socket ours, Ancillary.Socket theirs)
+            throws Exception {
+        int size = 1 << 20;
+        byte[] data = new byte[size];
+        Arrays.fill(data, (byte) 'x');
+        CompletableFuture<Ancillary.Received> receiving = receiving(ours, 2 * size);
+        theirs.sendFds(List.of(theirs), data, 0);
+        System.gc();
+        theirs.sendFds(List.of(), data, 0);
+        Ancillary.Received received = receiving.get();
+        check(Arrays.equals(received.data(), 0, size, data, 0, size));
+        check(Arrays.equals(received.data(), size, 2 * size, data, 0, size));
+        received.descriptors().get(0).close();
+    }
+
+    private static void shutdownEndsACallThatWaits(Ancillary.Socket ours, Ancillary.Socket theirs)
+            throws Exception {
+        CompletableFuture<Ancillary.Received> receiving = receiving(ours, 1);
+        ours.shutdown();
+        check(receiving.get().data().length == 0);
+    }
+
+    private static void aDescriptorIsAChannel(Ancillary.Socket ours, Ancillary.Socket theirs)
+            throws Exception {
+        theirs.sendFds(List.of(theirs), NOTHING, 0);
+        try (Ancillary.Descriptor received = ours.recvFds(1, 1, 0).descriptors().get(0)) {
+            Channels.newOutputStream(received).write("data".getBytes());
+            ByteBuffer buffer = ByteBuffer.allocate(10);
+            check(ours.read(buffer) == 4 && new String(buffer.flip().array(), 0, 4).equals("data"));
+            theirs.shutdown();
+            check(ours.read(buffer.clear()) == -1);
+        }
+    }
+
+    private static void aPositionIsShared(Ancillary.Socket ours, Ancillary.Socket theirs)
+            throws Exception {
+        Path path = Files.createTempFile("pass", null);
+        Files.writeString(path, "firstsecond");
+        try (Ancillary.Descriptor file = Ancillary.Descriptor.open(path.toString())) {
+            Files.delete(path);
+            check(file.read(ByteBuffer.allocate(5)) == 5);
+            theirs.sendFds(List.of(file), NOTHING, 0);
+        }
+        try (Ancillary.Descriptor received = ours.recvFds(1, 1, 0).descriptors().get(0)) {
+            check(new String(Channels.newInputStream(received).readAllBytes()).equals("second"));
+        }
+    }
+
+    private static void whatHasBeenClosedIsNoDescriptor(
+            Ancillary.Socket ours, Ancillary.Socket theirs) throws Exception {
+        Ancillary.Descriptor file = Ancillary.Descriptor.open("/dev/null");
+        check(file.isOpen());
+        file.close();
+        file.close();
+        check(!file.isOpen());
+        Exception problem = problem(() -> theirs.sendFds(List.of(file), NOTHING, 0));
+        check(problem instanceof ClosedChannelException);
+        check(problem(() -> file.read(ByteBuffer.allocate(1))) instanceof ClosedChannelException);
+    }
+
+    private static void aFailureHasANumberAndTellsWhatFailed(
+            Ancillary.Socket ours, Ancillary.Socket theirs) throws Exception {
+        Exception problem = problem(() -> ours.recvFds(1, 1, Ancillary.DONTWAIT));
+        check(problem instanceof Ancillary.Failure failure && failure.errno == EAGAIN);
+        check(problem.getMessage().startsWith("recv_fds: "));
+        theirs.sendFds(List.of(theirs, theirs), NOTHING, 0);
+        problem = problem(() -> ours.recvFds(1, 1, 0));
+        check(problem instanceof Ancillary.Failure failure && failure.errno == E2BIG);
+    }
+
+    private static void aPathIsNotCut(Ancillary.Socket ours, Ancillary.Socket theirs) {
+        Call[] calls = {
+            () -> Ancillary.Socket.listen("/tmp/name\0more", 0600, 0),
+            () -> Ancillary.Socket.connect("/tmp/name\0more", 0),
+            () -> Ancillary.Descriptor.open("/dev/null\0more"),
+        };
+        for (Call call : calls) {
+            check(problem(call) instanceof InvalidPathException);
+        }
+    }
+
+    private static void run(Test test) throws Exception {
+        String name = "@ancillary-" + ProcessHandle.current().pid();
+        try (Ancillary.Socket listener = Ancillary.Socket.listen(name, 0600, 0);
+                Ancillary.Socket ours = Ancillary.Socket.connect(name, 0);
+                Ancillary.Socket theirs = listener.accept()) {
+            test.run(ours, theirs);
+        }
+    }
+
+    public static void main(String[] args) throws Exception {
+        List<Test> tests = List.of(
+                TestAncillary::arraysOutliveCallsThatWait,
+                TestAncillary::shutdownEndsACallThatWaits,
+                TestAncillary::aDescriptorIsAChannel,
+                TestAncillary::aPositionIsShared,
+                TestAncillary::whatHasBeenClosedIsNoDescriptor,
+                TestAncillary::aFailureHasANumberAndTellsWhatFailed,
+                TestAncillary::aPathIsNotCut);
+        for (Test test : tests) {
+            // What Java opens when it does something for the first time, it keeps.
+            run(test);
+            int before = descriptors();
+            run(test);
+            check(descriptors() == before);
+        }
+    }
+}
