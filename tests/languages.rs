@@ -53,6 +53,11 @@ macro_rules! languages {
 languages! {
     cpp,
     go: passes_go_test,
+    java: passes_the_class_of_tests,
+    luajit: passes_the_script_of_tests,
+    node: passes_the_script_of_tests,
+    perl: passes_the_script_of_tests,
+    php: passes_the_script_of_tests,
     python_cffi: passes_the_script_of_tests,
     python_ctypes: passes_the_script_of_tests,
     ruby_ffi: passes_the_script_of_tests,
@@ -78,6 +83,58 @@ fn go(place: &Place) -> Ready {
     let mut build = place.command("go");
     run_ok(build.current_dir(place.example("go")).args(["build", "-o"]).arg(&program).arg("."));
     Ok(place.command(program))
+}
+
+fn java(place: &Place) -> Ready {
+    const JNA: &str = "/usr/share/java/jna.jar";
+    place.probe("javac", &["--release", "17", "-version"])?;
+    File::open(JNA).map_err(|_| JNA.to_owned())?;
+    let sources = ["Ancillary.java", "Pass.java", "TestAncillary.java"];
+    let sources = sources.map(|name| place.example("java").join(name));
+    let classes = place.build.join("classes");
+    let mut compiler = place.command("javac");
+    run_ok(compiler.args(["-Xlint:all", "-Werror", "-cp", JNA, "-d"]).arg(&classes).args(sources));
+    // From a folder, a class could not be loaded any more when the table of descriptors is full.
+    let archive = place.build.join("pass.jar");
+    run_ok(place.command("jar").arg("cf").arg(&archive).arg("-C").arg(&classes).arg("."));
+    let mut java = place.command("java");
+    // With it, a thread of Java's opens files of the control group now and then.
+    java.arg("-XX:-UseContainerSupport");
+    java.arg("-cp").arg(env::join_paths([&archive, Path::new(JNA)]).unwrap()).arg("Pass");
+    // To Java, C is a locale that has ASCII's characters alone, also for arguments.
+    java.env("LC_ALL", "C.UTF-8");
+    Ok(java)
+}
+
+fn luajit(place: &Place) -> Ready {
+    place.probe("luajit", &["-v"])?;
+    let mut luajit = place.command("luajit");
+    luajit.arg(place.example("luajit/pass.lua"));
+    Ok(luajit)
+}
+
+fn node(place: &Place) -> Ready {
+    // Where .ci/run puts it.
+    let modules = source().join("build/node_modules");
+    let koffi = modules.join("koffi");
+    place.probe("node", &["-e", "require(process.argv[1])", koffi.to_str().unwrap()])?;
+    let mut node = place.command("node");
+    node.env("NODE_PATH", modules).arg(place.example("node/pass.js"));
+    Ok(node)
+}
+
+fn perl(place: &Place) -> Ready {
+    place.probe("perl", &["-Mv5.36", "-MFFI::Platypus 2", "-e1"])?;
+    let mut perl = place.command("perl");
+    perl.arg(place.example("perl/pass.pl"));
+    Ok(perl)
+}
+
+fn php(place: &Place) -> Ready {
+    place.probe("php", &["-r", "PHP_VERSION_ID >= 80100 or exit(1); FFI::cdef();"])?;
+    let mut php = place.command("php");
+    php.arg(place.example("php/pass.php"));
+    Ok(php)
 }
 
 fn python_cffi(place: &Place) -> Ready {
@@ -386,6 +443,14 @@ fn passes_the_script_of_tests(language: &Language) {
     let kind = script.extension().expect("that of the language");
     let tests = script.with_file_name("test_ancillary").with_extension(kind);
     passes(language.like(program.get_program()).args(arguments).arg(tests));
+}
+
+/// Beside the class of the program there is one that tests the wrapper.
+fn passes_the_class_of_tests(language: &Language) {
+    let program = language.program();
+    let mut arguments: Vec<_> = program.get_args().collect();
+    arguments.pop();
+    passes(language.like(program.get_program()).args(arguments).arg("TestAncillary"));
 }
 
 fn passes_go_test(language: &Language) {
