@@ -1,10 +1,13 @@
 /* server - accepts TCP connections and passes each on to a worker process
  *
- *   server ADDRESS PORT WORKER
+ *   server [-b MAX] ADDRESS PORT WORKER
  *
  * The worker listens on the Unix socket WORKER (see worker.c). Each connection travels there as
  * one zero byte with one descriptor; the server then closes its own copy and has nothing more to
  * do with the client. It ends with SIGINT, SIGTERM or SIGHUP, or when the worker goes away.
+ *
+ * With -b (bulk) the byte has the descriptors of all connections that are waiting, up to MAX,
+ * which costs much less for each. Not every worker takes such messages: worker.c does.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -28,9 +31,11 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "Usage: server ADDRESS PORT WORKER\n"
+    "Usage: server [-b MAX] ADDRESS PORT WORKER\n"
     "Accepts TCP connections to ADDRESS and PORT and passes them to the process that listens\n"
     "on the Unix socket WORKER.\n"
+    "  -b MAX   passes all connections that are waiting in one message, up to MAX, which is\n"
+    "           at most 253; the worker must take such messages, and have room for so many\n"
     "  ADDRESS  a name or a number; empty, -, ?, * or : for all addresses of this machine\n"
     "  PORT     a number; 0 picks a free one\n"
     "  WORKER   the path of a socket, which must be there already\n";
@@ -243,18 +248,32 @@ static int rest_after(int error)
     }
 }
 
-/* Returns 0 after a signal, -1 when the service cannot go on. */
-static int serve(int listener, int link)
+/* Takes connections that are waiting until there are as many as `max`. Returns how many there are;
+ * if there is none, errno says why. */
+static size_t accept_waiting(int listener, int *connections, size_t count, size_t max)
 {
-    int connection = -1; /* Accepted and not passed on yet. */
-    int rest = 0;        /* Milliseconds to wait before the next attempt. */
+    while (count < max) {
+        int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        if (connection < 0)
+            break;
+        connections[count++] = connection;
+    }
+    return count;
+}
+
+/* Returns 0 after a signal, -1 when the service cannot go on. */
+static int serve(int listener, int link, size_t max)
+{
+    int connections[ANCILLARY_MAX_FDS]; /* Accepted and not passed on yet. */
+    size_t count = 0;
+    int rest = 0; /* Milliseconds to wait before the next attempt. */
     int complained = 0;
     for (;;) {
         /* Of the link POLLHUP and POLLERR are reported without being asked for: so it is noticed
          * at once when the worker goes, not only when the next client comes. */
         struct pollfd polled[] = {
-            {.fd = link, .events = connection >= 0 && !rest ? POLLOUT : 0},
-            {.fd = connection >= 0 || rest ? -1 : listener, .events = POLLIN},
+            {.fd = link, .events = count && !rest ? POLLOUT : 0},
+            {.fd = count || rest ? -1 : listener, .events = POLLIN},
         };
         int ready = wait_for(polled, 2, rest ? rest : -1);
         if (caught)
@@ -264,9 +283,10 @@ static int serve(int listener, int link)
         if (polled[0].revents & (POLLHUP | POLLERR))
             break;
         rest = 0;
-        if (polled[1].revents) {
-            connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-            if (connection >= 0) {
+        /* While the link had no room, more may have come. */
+        if (polled[0].revents || polled[1].revents) {
+            count = accept_waiting(listener, connections, count, max);
+            if (count) {
                 complained = 0;
             } else {
                 int error = errno;
@@ -277,23 +297,33 @@ static int serve(int listener, int link)
                     return -1;
             }
         }
-        if (connection < 0)
+        if (!count)
             continue;
-        int result = ancillary_send_fd(link, connection);
-        if (result == 0) {
-            close(connection);
-            connection = -1;
-            say(&out, "Connection transferred to the worker process.");
+        /* One byte, which is all or nothing. */
+        ssize_t result = ancillary_send_fds(link, connections, count, NULL, 0, 0);
+        if (result == 1) {
+            if (count == 1)
+                say(&out, "Connection transferred to the worker process.");
+            else
+                say(&out, "%zu connections transferred to the worker process.", count);
+            ancillary_close_fds(connections, count);
+            count = 0;
         } else if (result == -ETOOMANYREFS || result == -ENOBUFS || result == -ENOMEM) {
             rest = 20; /* poll(2) does not tell when there is more of these. */
         } else if (result == -EPIPE || result == -ECONNRESET) {
             break;
         } else if (result != -EAGAIN) {
-            return fail("passing a connection on", strerror(errno));
+            return fail("passing connections on", strerror(errno));
         }
     }
     say(&out, "Lost connection.");
     return -1;
+}
+
+static int is_number(const char *text, unsigned long least, unsigned long most)
+{
+    unsigned long number = strtoul(text, NULL, 10);
+    return *text && !text[strspn(text, "0123456789")] && number >= least && number <= most;
 }
 
 int main(int argc, char **argv)
@@ -303,15 +333,23 @@ int main(int argc, char **argv)
         fputs(usage, stdout);
         return EXIT_SUCCESS;
     }
-    if (argc != 4) {
+    const char *bulk = argc == 6 && strcmp(argv[1], "-b") == 0 ? argv[2] : NULL;
+    if (bulk)
+        argv += 2;
+    else if (argc != 4) {
         fputs(usage, stderr);
         return EXIT_FAILURE;
     }
     if (open_standard_descriptors() < 0)
         return EXIT_FAILURE;
+    if (bulk && !is_number(bulk, 1, ANCILLARY_MAX_FDS)) {
+        fail(bulk, "not a number of connections, which is from 1 to 253");
+        return EXIT_FAILURE;
+    }
+    size_t max = bulk ? strtoul(bulk, NULL, 10) : 1;
     /* getaddrinfo(3) would take 65537 for 1. */
     const char *port = argv[2];
-    if (!*port || port[strspn(port, "0123456789")] || strtoul(port, NULL, 10) > 65535) {
+    if (!is_number(port, 0, 65535)) {
         fail(port, "not a port number, which is from 0 to 65535");
         return EXIT_FAILURE;
     }
@@ -326,7 +364,7 @@ int main(int argc, char **argv)
         getsockname(listener, (struct sockaddr *)&address, &len);
         say(&out, "Now waiting for incoming connections to %s",
             name_of((struct sockaddr *)&address, len));
-        status = serve(listener, link);
+        status = serve(listener, link, max);
     }
     if (status < 0)
         return EXIT_FAILURE;

@@ -3,8 +3,9 @@
  *   worker WORKER COMMAND [ARGS...]
  *
  * Listens on the Unix socket WORKER, a path or `@` and an abstract name, for a server (see
- * server.c), and serves one server after another. For each descriptor received it starts COMMAND with that as standard input, output and
- * error. It ends with SIGINT, SIGTERM or SIGHUP; commands still running go on.
+ * server.c), and serves one server after another. For each descriptor received, of which a message
+ * may have several, it starts COMMAND with that as standard input, output and error. It ends with
+ * SIGINT, SIGTERM or SIGHUP; commands still running go on.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -247,53 +248,47 @@ static int accept_server(int listener, int *rest)
     }
 }
 
-/* Receives the next connection. Returns -1 where there is none, with *rest if it is not the time
- * to try again at once, or -2 if the link is of no more use. */
-static int receive_connection(int link, int *rest)
+/* Receives the connections of the next message, and their number. Returns -1 if the link is of no
+ * more use; with *rest it is not the time to try again at once. */
+static int receive_connections(int link, int *connections, size_t *count, int *rest)
 {
     static int complained;
-    int connection;
-    size_t count = 1;
-    /* With ANCILLARY_LOSSLESS a connection for which there is no room stays in the queue. */
-    ssize_t n = ancillary_recv_fds(link, &connection, &count, NULL, 0, ANCILLARY_LOSSLESS);
-    if (count == 1) {
+    *count = ANCILLARY_MAX_FDS;
+    /* With ANCILLARY_LOSSLESS a message stays in the queue until there is room for all of it. */
+    ssize_t n = ancillary_recv_fds(link, connections, count, NULL, 0, ANCILLARY_LOSSLESS);
+    if (*count > 0) {
         complained = 0;
-        return connection;
+        return 0;
     }
     switch (n) {
     case -EAGAIN:
-        return -1;
+        return 0;
     case -EMFILE: case -ENFILE: case -ENOMEM: case -ENOBUFS:
         if (!complained++)
             fail("connections are delayed", strerror(errno));
         *rest = 1;
-        return -1;
+        return 0;
     case 0: case -ECONNRESET:
-        return -2;
+        return -1;
     case 1:
-        fail("malformed message", "no descriptor came with it");
-        return -2;
-    case -E2BIG:
-        fail("malformed message", "more than one descriptor came with it");
-        return -2;
+        return fail("malformed message", "no descriptor came with it");
     default:
-        fail("receiving a connection", strerror(errno));
-        return -2;
+        return fail("receiving a connection", strerror(errno));
     }
 }
 
 /* Returns 0 after a signal, -1 when the service cannot go on. */
 static int serve(int listener, char **command)
 {
-    int link = -1;       /* To the server. Until it closes, no other server is accepted. */
-    int connection = -1; /* Received, and no process for it yet. */
-    int rest = 0;        /* Whether to wait before the next attempt: for a child to end, which
-                          * may make room, or a little. Polling would find the queue not empty
-                          * and spin. */
+    int link = -1; /* To the server. Until it closes, no other server is accepted. */
+    int connections[ANCILLARY_MAX_FDS];
+    size_t count = 0, next = 0; /* Received, and the first that has no process yet. */
+    int rest = 0; /* Whether to wait before the next attempt: for a child to end, which may make
+                   * room, or a little. Polling would find the queue not empty and spin. */
     int complained = 0;
     for (;;) {
         reap_children();
-        int paused = connection >= 0 || rest;
+        int paused = next < count || rest;
         /* A paused link must not be polled at all: POLLHUP cannot be masked. */
         struct pollfd polled = {.fd = paused ? -1 : link >= 0 ? link : listener,
                                 .events = POLLIN};
@@ -308,27 +303,26 @@ static int serve(int listener, char **command)
             if (link == -2)
                 return -1;
         } else if (polled.revents) {
-            connection = receive_connection(link, &rest);
-            if (connection == -2) {
+            next = 0;
+            if (receive_connections(link, connections, &count, &rest) < 0) {
                 close(link);
                 link = -1;
                 say(&out, "Closed connection to server.");
             }
         }
-        if (connection < 0)
-            continue;
-        pid_t pid = fork();
-        if (pid == 0)
-            run(command, connection);
-        if (pid < 0) {
-            /* At a limit of processes: when a child ends, or after a while, there is room. */
-            if (!complained++)
-                fail("fork", strerror(errno));
-            continue;
+        for (; next < count; next++) {
+            pid_t pid = fork();
+            if (pid == 0)
+                run(command, connections[next]);
+            if (pid < 0) {
+                /* At a limit of processes: when a child ends, or after a while, there is room. */
+                if (!complained++)
+                    fail("fork", strerror(errno));
+                break;
+            }
+            complained = 0;
+            close(connections[next]);
         }
-        complained = 0;
-        close(connection);
-        connection = -1;
     }
 }
 

@@ -7,7 +7,7 @@ mod common;
 
 use common::program::{
     self, connect, example, local, processes, receive_by_hand, send_by_hand, unprivileged, until,
-    End, Program, DEADLINE, DESCRIPTORS, ENDINGS, PROCESSES,
+    with_deadline, End, Program, DEADLINE, DESCRIPTORS, ENDINGS, PROCESSES,
 };
 use common::{Link, TempDir};
 use std::ffi::OsStr;
@@ -842,20 +842,20 @@ fn the_worker_serves_other_programs_and_survives_malformed_messages() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(DEADLINE)).unwrap();
     let passed = theirs.as_raw_fd();
-    let malformed: [(&[u8], &[RawFd], &str); 3] = [
-        (b"x", &[], "no descriptor came with it"),
-        (b"\0", &[passed, passed], "more than one descriptor came with it"),
+    let malformed: [(&[u8], &[RawFd]); 2] = [
+        (b"x", &[]),
         // The first byte takes the descriptor, and the second has none.
-        (b"xy", &[passed], "no descriptor came with it"),
+        (b"xy", &[passed]),
     ];
-    for (times, (data, fds, complaint)) in malformed.iter().enumerate() {
+    for (times, (data, fds)) in malformed.iter().enumerate() {
         let mut link = UnixStream::connect(&socket).unwrap();
         link.set_read_timeout(Some(DEADLINE)).unwrap();
         send_by_hand(&link, data, fds).unwrap();
         // The worker closes the link by itself.
         assert_eq!(link.read(&mut [0]).unwrap_or(0), 0);
         worker.says_times("Closed connection to server.", times + 1);
-        worker.complains(&format!("worker: malformed message: {complaint}"));
+        let complaint = worker.complains_times("worker: malformed message: ", times + 1);
+        assert_eq!(complaint, "no descriptor came with it");
     }
 
     // The byte may have any value.
@@ -877,12 +877,203 @@ fn the_worker_serves_other_programs_and_survives_malformed_messages() {
     until("no descriptor more than before", || (worker.descriptors() == before).then_some(()));
 }
 
+// ---- In bulk ---------------------------------------------------------------------------------
+
+/// A server that passes up to so many connections in a message.
+fn bulk_server(max: usize, socket: &Path) -> (Program, u16) {
+    let mut command = Command::new(example("server", Link::Shared));
+    command.args(["-b", &max.to_string(), "127.0.0.1", "0"]).arg(socket);
+    let server = Program::start(&mut command);
+    let port = port_of(&server);
+    (server, port)
+}
+
+/// Connects so many clients while the server does not look.
+fn connect_at_once(server: &Program, port: u16, count: usize) -> Vec<TcpStream> {
+    server.stop();
+    let clients = (0..count).map(|_| connect(local(port))).collect();
+    server.signal(libc::SIGCONT);
+    clients
+}
+
+fn answers(clients: Vec<TcpStream>) -> Vec<String> {
+    let answer = |mut client: TcpStream| {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    clients.into_iter().map(answer).collect()
+}
+
+#[test]
+fn all_that_are_waiting_go_in_one_message_up_to_a_number() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let start = |max| match max {
+        0 => server(Link::Shared, "127.0.0.1", &socket),
+        _ => bulk_server(max, &socket),
+    };
+    let line_of = |fds: &usize| match fds {
+        1 => "Connection transferred to the worker process.".into(),
+        _ => format!("{fds} connections transferred to the worker process."),
+    };
+    // With the option and without it: how nine connections travel.
+    for (max, expected) in [(4, &[4, 4, 1][..]), (3, &[3, 3, 3]), (1, &[1; 9]), (0, &[1; 9])] {
+        let (server, port) = start(max);
+        let link = accept(&listener);
+        let before = server.descriptors();
+        let clients = connect_at_once(&server, port, 9);
+        let ports = |streams: &[TcpStream], of: fn(&TcpStream) -> u16| -> Vec<u16> {
+            streams.iter().map(of).collect()
+        };
+        let mut received = Vec::new();
+        for fds_expected in expected {
+            let (data, fds) = receive_by_hand(&link);
+            assert_eq!((&*data, fds.len()), (&[0][..], *fds_expected), "-b {max}");
+            received.extend(fds.into_iter().map(TcpStream::from));
+        }
+        // In the order in which they came.
+        let theirs = ports(&received, |stream| stream.peer_addr().unwrap().port());
+        let ours = ports(&clients, |stream| stream.local_addr().unwrap().port());
+        assert_eq!(theirs, ours, "-b {max}");
+        until("its copies are closed", || (server.descriptors() == before).then_some(()));
+        server.end_with(ENDINGS[1]);
+        let lines = server.all_lines();
+        let expected: Vec<String> = expected.iter().map(line_of).collect();
+        assert_eq!(lines[1..lines.len() - 1], expected, "-b {max}");
+        assert!(server.complaints().is_empty());
+    }
+}
+
+#[test]
+fn connections_in_bulk_are_all_served() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let worker = worker(Link::Shared, &socket, &["echo", "served"]);
+    let before = worker.descriptors();
+    for (max, count) in [(64, 100), (253, 300), (7, 50)] {
+        let (server, port) = bulk_server(max, &socket);
+        let clients = connect_at_once(&server, port, count);
+        assert_eq!(answers(clients), vec!["served\n"; count], "-b {max}");
+        // One alone as well.
+        assert_eq!(ask(local(port), ""), "served\n");
+        server.end_with(ENDINGS[1]);
+    }
+    until("no descriptor more than before", || (worker.descriptors() == before).then_some(()));
+    worker.end_with(ENDINGS[1]);
+    assert!(worker.complaints().is_empty());
+}
+
+#[test]
+fn a_full_link_delays_connections_in_bulk_and_loses_none() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (server, port) = bulk_server(4, &socket);
+    let link = accept(&listener);
+    let clients: Vec<TcpStream> = (0..400).map(|_| connect(local(port))).collect();
+    // Nobody receives: the link fills up, and those that come then gather.
+    server.rests();
+    let mut left = clients.len();
+    while left > 0 {
+        let (data, fds) = receive_by_hand(&link);
+        assert_eq!(data, [0]);
+        left -= fds.len();
+    }
+    server.end_with(ENDINGS[1]);
+    assert!(server.complaints().is_empty());
+}
+
+#[test]
+fn a_full_table_delays_connections_in_bulk_and_loses_none() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let worker = worker(Link::Shared, &socket, &["echo", "served"]);
+    let (server, port) = bulk_server(10, &socket);
+    worker.says("Connection from the server.");
+    // The worker has room for some of them, and waits until it has for all.
+    worker.set_limit(DESCRIPTORS, worker.lowest_free() + 9);
+    let clients = connect_at_once(&server, port, 10);
+    let full = worker.complains("worker: connections are delayed: ");
+    assert_eq!(full, "Too many open files");
+    worker.rests();
+    worker.set_limit(DESCRIPTORS, 1000);
+    assert_eq!(answers(clients), ["served\n"; 10]);
+
+    // The server has, and passes as many as it can take.
+    server.set_limit(DESCRIPTORS, server.lowest_free() + 4);
+    let clients = connect_at_once(&server, port, 10);
+    assert_eq!(answers(clients), ["served\n"; 10]);
+    assert_eq!(server.says_times("4 connections transferred", 2), " to the worker process.");
+    server.end_with(ENDINGS[1]);
+    worker.end_with(ENDINGS[1]);
+    assert_eq!(worker.complaints().len(), 1, "said once");
+    assert!(server.complaints().is_empty());
+}
+
+#[test]
+fn a_limit_of_processes_delays_connections_in_bulk_and_loses_none() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let mut command = unprivileged("worker", dir.path());
+    let Ok(worker) = Program::try_start(command.arg(&socket).args(["echo", "served"])) else {
+        return common::missing("a user without privileges");
+    };
+    worker.says("Listening for descriptors on ");
+    let (server, port) = bulk_server(10, &socket);
+    worker.set_limit(PROCESSES, 0);
+    let clients = connect_at_once(&server, port, 15);
+    assert_eq!(worker.complains("worker: fork: "), "Resource temporarily unavailable");
+    worker.rests();
+    worker.set_limit(PROCESSES, u64::MAX);
+    assert_eq!(answers(clients), ["served\n"; 15]);
+    worker.end_with(ENDINGS[1]);
+    assert_eq!(worker.complaints().len(), 1, "said once");
+}
+
+#[test]
+fn the_worker_takes_one_and_several_from_other_programs() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    let worker = worker(Link::Shared, &socket, &["echo", "served"]);
+    let before = worker.descriptors();
+    let link = UnixStream::connect(&socket).unwrap();
+    for count in [1, 4, 1, 2] {
+        let (ours, theirs): (Vec<_>, Vec<_>) = (0..count)
+            .map(|_| UnixStream::pair().map(|(a, b)| (with_deadline(a), b)).unwrap())
+            .unzip();
+        let fds: Vec<RawFd> = theirs.iter().map(|stream| stream.as_raw_fd()).collect();
+        send_by_hand(&link, b"!", &fds).unwrap();
+        drop(theirs);
+        for mut stream in ours {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert_eq!(answer, "served\n");
+        }
+    }
+    drop(link);
+    worker.says("Closed connection to server.");
+    until("no descriptor more than before", || (worker.descriptors() == before).then_some(()));
+    assert!(worker.err.lock().unwrap().0.is_empty());
+}
+
 // ---- Usage and errors --------------------------------------------------------------------------
 
 #[test]
 fn usage_goes_to_whoever_asks_or_errs() {
     let wrong: [(&str, &[&[&str]]); 3] = [
-        ("server", &[&["127.0.0.1"], &["127.0.0.1", "0"], &["127.0.0.1", "0", "worker", "more"]]),
+        (
+            "server",
+            &[
+                &["127.0.0.1"],
+                &["127.0.0.1", "0"],
+                &["127.0.0.1", "0", "worker", "more"],
+                &["-b", "127.0.0.1", "0", "worker"],
+                &["-b", "2", "127.0.0.1", "0", "worker", "more"],
+                &["-x", "2", "127.0.0.1", "0", "worker"],
+            ],
+        ),
         ("worker", &[&["socket"]]),
         ("client", &[&["127.0.0.1"], &["127.0.0.1", "1", "text", "more"]]),
     ];
@@ -911,7 +1102,12 @@ fn errors_name_what_failed_and_why() {
     let too_long = format!("{}/{}", dir.path().display(), "x".repeat(300));
     let no_port = "not a port number, which is from 0 to 65535";
     let no_file = "No such file or directory";
-    let cases: [(&str, &[&str], &str, &str); 17] = [
+    let no_count = "not a number of connections, which is from 1 to 253";
+    let cases: [(&str, &[&str], &str, &str); 21] = [
+        ("server", &["-b", "0", "127.0.0.1", "0", stale], "0", no_count),
+        ("server", &["-b", "254", "127.0.0.1", "0", stale], "254", no_count),
+        ("server", &["-b", "-1", "127.0.0.1", "0", stale], "-1", no_count),
+        ("server", &["-b", "", "127.0.0.1", "0", stale], "", no_count),
         ("server", &["127.0.0.1", "65536", stale], "65536", no_port),
         ("server", &["127.0.0.1", "http?", stale], "http?", no_port),
         ("server", &["127.0.0.1", "-1", stale], "-1", no_port),
