@@ -6,6 +6,7 @@
 #   make html         the manual pages as HTML, in $(BUILD)/html (with mandoc)
 #   make install      libraries, header, pkg-config file and manual pages, below $(DESTDIR)$(PREFIX)
 #   make uninstall    removes them
+#   make bench        what it takes, beside the system calls and other libraries (in $(BENCH_PAGE))
 #   make check-msrv   whether the library builds with Rust 1.63 (on Debian)
 #   make compare-abi  the ABI with that of the last release (with abidiff)
 #   make check-deb    whether Debian 12 suffices to build, install and remove it (on Debian, as root)
@@ -51,8 +52,8 @@ HEADER_TOOL = CARGO_TARGET_DIR=$(abspath $(BUILD))/tools $(CARGO) run --quiet --
 	--manifest-path $(SOURCE)/tools/header/Cargo.toml --
 EXAMPLES := $(patsubst $(SOURCE)/c-examples/%.c,$(BUILD)/examples/%,$(wildcard $(SOURCE)/c-examples/*.c))
 
-.PHONY: all examples demo html check check-msrv check-deb compare-abi abi header check-header \
-	picture install uninstall clean
+.PHONY: all examples demo html bench bench-build check check-msrv check-deb compare-abi abi header \
+	check-header picture install uninstall clean
 .DELETE_ON_ERROR:
 
 all: $(SHARED) $(STATIC)
@@ -121,6 +122,20 @@ html:
 
 picture:
 	python3 $(SOURCE)/tools/picture.py > $(SOURCE)/docs/passing.svg
+
+# The page of docs with the results of this machine, and its plots, go to BENCH_PAGE. Each of the
+# cases takes BENCH_SECONDS or a fraction of that.
+BENCH_PAGE ?= $(BUILD)/bench
+BENCH_SECONDS ?= 20
+BENCH := $(BUILD)/bench/cargo/release/bench
+
+bench-build: all examples
+	CARGO_TARGET_DIR=$(abspath $(BUILD))/bench/cargo ANCILLARY_BUILD=$(abspath $(BUILD)) \
+		$(CARGO) build --release --locked --manifest-path $(SOURCE)/bench/Cargo.toml
+
+bench: bench-build
+	$(BENCH) measure $(BUILD)/bench/results.json $(BENCH_SECONDS)
+	$(BENCH) show $(BUILD)/bench/results.json $(SOURCE)/docs/performance.md $(BENCH_PAGE)
 
 header:
 	$(HEADER_TOOL)

@@ -1,0 +1,87 @@
+//! Measures what it takes to pass descriptors: this library beside the hand-written system calls,
+//! which are the floor, and beside other libraries.
+//!
+//!     bench measure FILE SECONDS       measures, each case for so long, and writes the results
+//!     bench show FILE PAGE FOLDER      writes the page with these results, and the plots,
+//!                                      and prints what the library reaches
+//!     bench rounds WAY NUMBER ROUNDS   makes rounds, for what counts from outside
+
+mod ancillary;
+mod bulk;
+mod counts;
+mod glib;
+mod goals;
+mod hand;
+mod machine;
+mod one_process;
+mod page;
+mod plots;
+mod processes;
+mod python;
+mod skalibs;
+mod timing;
+mod ways;
+mod world;
+
+use serde_json::{json, Value};
+use std::time::{Duration, Instant};
+use std::{env, fs, path::Path};
+
+fn measure(seconds: f64) -> Value {
+    let start = Instant::now();
+    let step = |name: &str| eprintln!("{:4} s  {name}", start.elapsed().as_secs());
+    let (long, short) = (Duration::from_secs_f64(seconds), Duration::from_secs_f64(seconds / 5.0));
+    let machine = machine::describe();
+    world::raise_limit();
+    step("counts");
+    let counts = counts::count();
+    world::pin(0);
+    step("processes");
+    let latency = processes::latency(short * 2);
+    let throughput = processes::throughput(short * 2);
+    let payload = processes::growth_by_payload(short);
+    let senders = processes::growth_by_senders(short);
+    step("one process");
+    let compared = one_process::compare(long);
+    let descriptors = one_process::growth(short);
+    step("the server example");
+    let passing = bulk::passing(short);
+    let serving = bulk::serving(short);
+    step("done");
+    json!({
+        "machine": machine,
+        "versions": machine::versions(),
+        "sizes": machine::sizes(),
+        "compared": compared,
+        "counts": counts,
+        "latency": latency,
+        "throughput": throughput,
+        "growth": { "descriptors": descriptors, "payload": payload, "senders": senders },
+        "bulk": { "passing": passing, "serving": serving },
+    })
+}
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["measure", file, seconds] => {
+            let results = measure(seconds.parse().expect("seconds"));
+            let text = serde_json::to_string_pretty(&results).expect("text");
+            fs::write(file, text + "\n").expect("a file for the results");
+        }
+        ["show", file, page, folder] => {
+            let text = fs::read_to_string(file).expect("results");
+            let results = serde_json::from_str(&text).expect("results");
+            let folder = Path::new(folder);
+            fs::create_dir_all(folder).expect("a folder");
+            page::write(&results, Path::new(page), &folder.join("performance.md"));
+            plots::write(&results, folder);
+            goals::print(&results);
+        }
+        ["rounds", way, descriptors, rounds] => {
+            let number = |text: &str| text.parse().expect("a number");
+            counts::rounds(way, number(descriptors), number(rounds));
+        }
+        _ => panic!("see the beginning of {}", file!()),
+    }
+}

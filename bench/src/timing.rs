@@ -1,0 +1,86 @@
+//! Times several ways to do the same, interleaved: in each turn every one of them makes some
+//! rounds, so that what disturbs the machine disturbs all, and each is compared with the first
+//! one's time of the same turn. The one that begins changes from turn to turn.
+
+use serde_json::{json, Value};
+use std::time::{Duration, Instant};
+
+/// A way: makes so many rounds, and says how long that took.
+pub type Contestant<'a> = (String, Box<dyn FnMut(usize) -> Duration + 'a>);
+
+/// The least number of turns, whatever they take.
+const TURNS: usize = 30;
+
+pub fn clocked(run: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    run();
+    start.elapsed()
+}
+
+/// Takes turns for as long; in one, the first contestant is busy for about the time of a turn, in
+/// which it is forgotten that others have made the caches cold. For each contestant: nanoseconds of a round, and the ratio to the
+/// first one's, with its confidence interval; all are medians.
+pub fn interleave(mut contestants: Vec<Contestant>, turn: Duration, time: Duration) -> Value {
+    let rounds = rounds_in(&mut contestants[0].1, turn);
+    for (_, run) in &mut contestants {
+        run(rounds);
+    }
+    let count = contestants.len();
+    let mut turns: Vec<Vec<f64>> = Vec::new();
+    let start = Instant::now();
+    while start.elapsed() < time || turns.len() < TURNS {
+        let mut turn = vec![0.0; count];
+        for i in 0..count {
+            let which = (i + turns.len()) % count;
+            let took = contestants[which].1(rounds);
+            turn[which] = took.as_secs_f64() * 1e9 / rounds as f64;
+        }
+        turns.push(turn);
+    }
+    let results = contestants.iter().enumerate().map(|(i, (name, _))| {
+        let times = sorted(turns.iter().map(|turn| turn[i]));
+        let ratios = sorted(turns.iter().map(|turn| turn[i] / turn[0]));
+        let (low, high) = interval(&ratios);
+        json!({
+            "name": name, "ns": median(&times), "ratio": median(&ratios),
+            "low": low, "high": high, "turns": turns.len(),
+        })
+    });
+    Value::Array(results.collect())
+}
+
+/// How many rounds fill a turn.
+fn rounds_in(run: &mut impl FnMut(usize) -> Duration, turn: Duration) -> usize {
+    let mut rounds = 1;
+    loop {
+        // The first one warms up.
+        run(rounds);
+        let took = run(rounds);
+        if took >= turn / 2 {
+            let more = turn.as_secs_f64() / took.as_secs_f64();
+            return ((rounds as f64 * more) as usize).max(1);
+        }
+        rounds *= 2;
+    }
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    let n = sorted.len();
+    (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0
+}
+
+/// Where the median lies with a confidence of 95 %, whatever the distribution: between two of
+/// the values, by the binomial distribution of how many are below it.
+fn interval(sorted: &[f64]) -> (f64, f64) {
+    let n = sorted.len() as f64;
+    let half = 0.98 * n.sqrt();
+    let low = (n / 2.0 - half).floor().max(0.0) as usize;
+    let high = ((n / 2.0 + half).ceil() as usize).min(sorted.len() - 1);
+    (sorted[low], sorted[high])
+}
