@@ -145,7 +145,14 @@ fn times(results: &Value) -> String {
         };
         table.row([name.to_owned(), cloexec.into()].into_iter().chain(ratios));
     }
-    table.0
+    let widths = cases.iter().map(|case| {
+        let ours = named(&case["results"], "libancillary").expect("our own");
+        let width = number(&ours["high"]) - number(&ours["low"]);
+        format!("±{:.2} %", width / 2.0 * 100.0)
+    });
+    let widths: Vec<String> = widths.collect();
+    let exact = "With a confidence of 95 % the medians of libancillary's line are exact to";
+    format!("{}\n{exact} {}.\n", table.0, widths.join(", "))
 }
 
 fn counts(results: &Value) -> String {

@@ -259,7 +259,7 @@ pub enum Cloexec {
 /// How the descriptors that the way of this name receives become close-on-exec.
 pub fn cloexec(name: &str) -> Cloexec {
     match name {
-        "sendfd" | "skalibs" | PYTHON => Cloexec::Never,
+        "sendfd" | PYTHON => Cloexec::Never,
         "passfd" => Cloexec::Later,
         _ => Cloexec::AtOnce,
     }
