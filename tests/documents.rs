@@ -23,9 +23,11 @@ type Names = BTreeSet<String>;
 // ---- Commands ----------------------------------------------------------------------------------
 
 /// Commands that are not run here, and why. Every other one is.
-const NOT_RUN: [(&str, &str); 12] = [
+const NOT_RUN: [(&str, &str); 14] = [
     ("make check", "this test is a part of it"),
     ("make check-msrv", ".ci/run does; it needs Debian and its older compiler"),
+    ("make bench", "it takes minutes; .ci/run builds it"),
+    ("make bench BENCH_PAGE=docs", "as above"),
     ("cargo test --test behaviour lossless", "it builds all tests once more"),
     (
         "target/tmp/programs/behaviour/lossless-shared --list",
