@@ -33,20 +33,24 @@ fn measure(seconds: f64) -> Value {
     let (long, short) = (Duration::from_secs_f64(seconds), Duration::from_secs_f64(seconds / 5.0));
     let machine = machine::describe();
     world::raise_limit();
-    step("counts");
-    let counts = counts::count();
     world::pin(0);
-    step("processes");
+    step("one process");
+    let mut compared = one_process::compare(long);
+    let descriptors = one_process::growth(short);
+    let passing = bulk::passing(short);
+    step("two processes");
     let latency = processes::latency(short * 2);
     let throughput = processes::throughput(short * 2);
     let payload = processes::growth_by_payload(short);
+    // What needs threads comes last, because the C library does not forget that there were some.
+    step("threads");
     let senders = processes::growth_by_senders(short);
-    step("one process");
-    let compared = one_process::compare(long);
-    let descriptors = one_process::growth(short);
-    step("the server example");
-    let passing = bulk::passing(short);
+    let threaded = one_process::compare_threaded(long);
+    compared.as_array_mut().expect("cases").push(threaded);
     let serving = bulk::serving(short);
+    world::unpin();
+    step("counts");
+    let counts = counts::count();
     step("done");
     json!({
         "machine": machine,

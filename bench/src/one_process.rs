@@ -5,6 +5,7 @@ use crate::timing::{clocked, interleave, Contestant};
 use crate::ways::{self, Way};
 use crate::world::{World, TYPES};
 use serde_json::{json, Value};
+use std::thread;
 use std::time::Duration;
 
 const TURN: Duration = Duration::from_micros(400);
@@ -22,18 +23,26 @@ fn contestant<'a>(way: Way, world: &'a World) -> Contestant<'a> {
 
 /// All ways, for the numbers of descriptors and the types of socket.
 pub fn compare(time: Duration) -> Value {
-    let cases = CASES.map(|(name, descriptors)| {
-        let kind = TYPES.iter().find(|(known, _)| *known == name).expect("a type").1;
-        let world = World::new(kind).open_libraries();
-        let ways = ways::ways(descriptors, &world).into_iter();
-        let mut contestants: Vec<_> = ways.map(|way| contestant(way, &world)).collect();
-        if let Some(mut python) = Python::start(kind, descriptors) {
-            contestants.push((ways::PYTHON.into(), Box::new(move |rounds| python.rounds(rounds))));
-        }
-        let results = interleave(contestants, TURN, time);
-        json!({ "type": name, "descriptors": descriptors, "results": results })
-    });
-    json!(cases)
+    json!(CASES.map(|(kind, descriptors)| compare_one(kind, kind, descriptors, time)))
+}
+
+/// All ways with one descriptor, in a program that has started another thread: from then on the
+/// C library takes precautions for cancellation in each call.
+pub fn compare_threaded(time: Duration) -> Value {
+    thread::spawn(|| ()).join().expect("no panic in it");
+    compare_one("stream, threads", "stream", 1, time)
+}
+
+fn compare_one(title: &str, kind: &str, descriptors: usize, time: Duration) -> Value {
+    let kind = TYPES.iter().find(|(known, _)| *known == kind).expect("a type").1;
+    let world = World::new(kind).open_libraries();
+    let ways = ways::ways(descriptors, &world).into_iter();
+    let mut contestants: Vec<_> = ways.map(|way| contestant(way, &world)).collect();
+    if let Some(mut python) = Python::start(kind, descriptors) {
+        contestants.push((ways::PYTHON.into(), Box::new(move |rounds| python.rounds(rounds))));
+    }
+    let results = interleave(contestants, TURN, time);
+    json!({ "type": title, "descriptors": descriptors, "results": results })
 }
 
 /// How the cost grows with the number of descriptors in a message.

@@ -1,6 +1,6 @@
 //! Times several ways to do the same, interleaved: in each turn every one of them makes some
 //! rounds, so that what disturbs the machine disturbs all, and each is compared with the first
-//! one's time of the same turn. The one that begins changes from turn to turn.
+//! one's time of the same turn. Who begins changes from turn to turn, and so does the direction.
 
 use serde_json::{json, Value};
 use std::time::{Duration, Instant};
@@ -17,21 +17,22 @@ pub fn clocked(run: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// Takes turns for as long; in one, the first contestant is busy for about the time of a turn, in
-/// which it is forgotten that others have made the caches cold. For each contestant: nanoseconds of a round, and the ratio to the
-/// first one's, with its confidence interval; all are medians.
+/// Takes turns for as long. In one the first contestant is busy for about the time of a turn; the
+/// others make as many rounds. For each: nanoseconds of a round, and the ratio to the first one's,
+/// with its confidence interval; all are medians.
 pub fn interleave(mut contestants: Vec<Contestant>, turn: Duration, time: Duration) -> Value {
     let rounds = rounds_in(&mut contestants[0].1, turn);
-    for (_, run) in &mut contestants {
-        run(rounds);
-    }
+    // The one before has made the caches cold.
+    let to_warm_up = rounds.div_ceil(8);
     let count = contestants.len();
     let mut turns: Vec<Vec<f64>> = Vec::new();
     let start = Instant::now();
     while start.elapsed() < time || turns.len() < TURNS {
         let mut turn = vec![0.0; count];
         for i in 0..count {
-            let which = (i + turns.len()) % count;
+            let place = (i + turns.len()) % count;
+            let which = if turns.len().is_multiple_of(2) { place } else { count - 1 - place };
+            contestants[which].1(to_warm_up);
             let took = contestants[which].1(rounds);
             turn[which] = took.as_secs_f64() * 1e9 / rounds as f64;
         }

@@ -89,6 +89,16 @@ pub fn pin(from_last: usize) {
     }
 }
 
+/// May use all processors again.
+pub fn unpin() {
+    // SAFETY: a plain structure, of the size that is said; the kernel leaves out what is not there.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        (0..libc::CPU_SETSIZE as usize).for_each(|cpu| libc::CPU_SET(cpu, &mut set));
+        libc::sched_setaffinity(0, std::mem::size_of_val(&set), &set);
+    }
+}
+
 /// Lets as many descriptors be open, and in flight, as this user may have.
 pub fn raise_limit() {
     // SAFETY: a plain structure to be filled in and read.
