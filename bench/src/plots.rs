@@ -110,7 +110,8 @@ fn lines(cases: &Value, what: &str, time: &str, file: &Path) -> Drawn {
         .y_label_area_size(60)
         .build_cartesian_2d(
             (first..last).log_scale().base(2.0),
-            (low.log2().floor().exp2()..high.log2().ceil().exp2()).log_scale().base(2.0),
+            // With room for the names above.
+            (low.log2().floor().exp2()..high.log2().ceil().exp2() * 2.0).log_scale().base(2.0),
         )?;
     chart
         .configure_mesh()

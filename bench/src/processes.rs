@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 const TURN: Duration = Duration::from_millis(2);
 
-/// With many threads, starting them takes its time.
-const LONG_TURN: Duration = Duration::from_millis(10);
+/// With many threads, each has to make many rounds for waking it up not to count.
+const LONG_TURN: Duration = Duration::from_millis(40);
 
 const WAYS: [(&str, Way); 3] =
     [(ways::FLOOR, Way::Hand), ("libancillary", Way::Library), (ways::AGAIN, Way::Hand)];
@@ -242,13 +242,16 @@ pub fn growth_by_senders(time: Duration) -> Value {
                 for _ in 0..senders {
                     scope.spawn(|| {
                         together.wait();
+                        together.wait();
                         for _ in 0..share {
                             way.send(peer.link.as_raw_fd(), &world.files[..1], &[0]);
                         }
                     });
                 }
                 together.wait();
+                // All are there, and none begins before the clock.
                 let start = Instant::now();
+                together.wait();
                 peer.wait();
                 start.elapsed()
             });
