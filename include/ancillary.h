@@ -802,8 +802,11 @@ ssize_t ancillary_peer_label(int sock,
  *   -EAGAIN         ANCILLARY_DONTWAIT, and another process is just replacing
  *                   a socket in that directory.
  *   -EINTR          ANCILLARY_INTR, and a signal was handled.
- *   -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS, -ENOSPC, -EDQUOT
+ *   -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS, -ENOLCK, -ENOSPC, -EDQUOT
  *                   A table, memory or the file system is full.
+ *   -EIO            The file system has failed.
+ *   -EAFNOSUPPORT   This process may not make AF_UNIX sockets, or the system
+ *                   has none.
  *
  * A process that is killed in this very call can leave a temporary file
  * behind: `.ancillary-` with its process number, or the next one that was
@@ -851,6 +854,8 @@ ANCILLARY_NONNULL(1);
  *                   security policy forbids it.
  *   -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS
  *                   A table or memory is full.
+ *   -EIO            The file system has failed.
+ *   -EAFNOSUPPORT   As for ancillary_listen().
  *
  * Not a cancellation point (pthread_cancel(3)).
  */
