@@ -6,13 +6,12 @@
 mod common;
 
 use common::document::{displays, manual};
+use common::header::{errors_in, errors_of, header, normal, split_comments, Names};
 use common::{make, missing, run, said, source, TempDir};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-
-type Names = BTreeSet<String>;
 
 #[test]
 fn pages_are_well_formed() {
@@ -109,102 +108,6 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Error numbers that are named: E and capitals or digits.
-fn errors_in(text: &str) -> Names {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let is_error = |word: &&str| {
-        let capitals = word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
-        word.len() > 3 && word.starts_with('E') && capitals
-    };
-    words.filter(is_error).map(str::to_owned).collect()
-}
-
-/// C without the differences that mean nothing.
-fn normal(code: &str) -> String {
-    let mut spaced = String::new();
-    for c in code.chars() {
-        if c.is_alphanumeric() || c == '_' {
-            spaced.push(c);
-        } else {
-            spaced.extend([' ', c, ' ']);
-        }
-    }
-    let words: Vec<_> = spaced.split_whitespace().collect();
-    words.join(" ").replace("unsigned int ", "unsigned ")
-}
-
-/// Takes comments away, and returns them as well: each with the place where it was.
-fn split_comments(code: &str) -> (String, Vec<(usize, String)>) {
-    let (mut rest, mut comments) = (String::new(), Vec::new());
-    for (count, part) in code.split("/*").enumerate() {
-        match part.split_once("*/") {
-            Some((comment, behind)) if count > 0 => {
-                comments.push((rest.len(), comment.to_owned()));
-                rest.push_str(behind);
-            }
-            _ => rest.push_str(part),
-        }
-    }
-    (rest, comments)
-}
-
-/// What the header says of a function.
-struct Function {
-    prototype: String,
-    comment: String,
-}
-
-struct Header {
-    functions: BTreeMap<String, Function>,
-    /// Definitions of structures.
-    structs: Vec<String>,
-    constants: Names,
-}
-
-fn header() -> Header {
-    let text = fs::read_to_string(source().join("include/ancillary.h")).expect("the header");
-    let (code, comments) = split_comments(&text.replace("\\\n", " "));
-    let mut header =
-        Header { functions: BTreeMap::new(), structs: Vec::new(), constants: Names::new() };
-    for line in code.lines() {
-        if let Some(name) = line.strip_prefix("#define ANCILLARY_") {
-            let mut words = name.split_whitespace();
-            let name = words.next().expect("a name");
-            // Attributes are for the header itself.
-            let value = words.next().unwrap_or_default();
-            if value.starts_with(|c: char| c == '(' || c.is_ascii_digit()) {
-                header.constants.insert(format!("ANCILLARY_{name}"));
-            }
-        }
-    }
-    for rest in code.split("\nstruct ").skip(1) {
-        let (definition, _) = rest.split_once("\n}").expect("an end");
-        header.structs.push(normal(&format!("struct {definition} }}")));
-    }
-    let mut at = 0;
-    for statement in code.split_inclusive(';') {
-        at += statement.len();
-        let lines = statement.lines().filter(|line| !line.starts_with('#'));
-        let text = lines.collect::<Vec<_>>().join(" ").replace("ANCILLARY_MUST_CHECK", "");
-        // What stands behind a prototype is for compilers.
-        let text = match text.split_once("ANCILLARY_NONNULL(") {
-            Some((prototype, _)) => format!("{};", prototype.trim_end()),
-            None => text,
-        };
-        let Some((start, _)) = text.strip_suffix(");").and_then(|text| text.split_once('(')) else {
-            continue;
-        };
-        let name = start.rsplit([' ', '*']).next().expect("a name").to_owned();
-        let prototype = normal(text.trim_end_matches(';'));
-        let before = comments.iter().rev().find(|(place, _)| *place < at);
-        let comment = before.expect("a comment").1.replace("\n * ", " ").replace("\n *", " ");
-        let comment = comment.split_whitespace().collect::<Vec<_>>().join(" ");
-        header.functions.insert(name, Function { prototype, comment });
-    }
-    assert!(header.functions.len() > 20 && header.structs.len() == 2);
-    header
-}
-
 #[test]
 fn functions_have_one_page_with_their_prototypes() {
     let functions = header().functions;
@@ -242,28 +145,6 @@ fn constants_and_structures_are_described() {
     for definition in header.structs {
         assert!(displays.iter().any(|text| text.contains(&definition)), "{definition}");
     }
-}
-
-/// Errors among those of another function, to which the header refers, that cannot come here.
-const IMPOSSIBLE: [(&str, &str); 4] = [
-    ("ancillary_send_fd", "EFAULT"),
-    ("ancillary_send_fd", "EINTR"),
-    ("ancillary_send_creds", "E2BIG"),
-    ("ancillary_send_creds", "ETOOMANYREFS"),
-];
-
-/// The errors that the header lists for a function: with those of others that it refers to.
-fn errors_of(name: &str, functions: &BTreeMap<String, Function>) -> Names {
-    let comment = &functions[name].comment;
-    let mut errors = errors_in(comment);
-    for referred in comment.split("those of ").skip(1) {
-        let other = referred.split('(').next().expect("a name");
-        if functions.contains_key(other) {
-            errors.extend(errors_of(other, functions));
-        }
-    }
-    errors.retain(|error| !IMPOSSIBLE.contains(&(name, error)));
-    errors
 }
 
 #[test]

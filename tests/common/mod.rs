@@ -6,6 +6,7 @@
 #![allow(clippy::incompatible_msrv)]
 
 pub mod document;
+pub mod header;
 pub mod program;
 
 use std::collections::HashMap;
