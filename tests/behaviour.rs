@@ -59,7 +59,7 @@ programs! {
     outcomes and "shim.c";
     peer and "shim.c" and "users.c";
     receive;
-    replace and "hooks.c" and "place.c" and "users.c";
+    replace and "calls.c" and "place.c" and "users.c";
     send;
     signals;
     stream;

@@ -1,7 +1,7 @@
 /* ANCILLARY_REPLACE: dead sockets are replaced, live ones never. */
 
 #include "check.h"
-#include "hooks.h"
+#include "calls.h"
 #include "kit.h"
 #include "place.h"
 #include "users.h"
@@ -392,6 +392,27 @@ static void of_several_starters_one_wins(void)
 	leave_place();
 }
 
+/* --- in the middle of a call --- */
+
+/* Called before each system call of the library, with its name. */
+static void (*before_each)(const char *function);
+
+static long look_before(const struct call *call)
+{
+	if (before_each) {
+		on_call = make_call;
+		before_each(call->name);
+		on_call = look_before;
+	}
+	return make_call(call);
+}
+
+static void look(void (*each)(const char *function))
+{
+	before_each = each;
+	on_call = each ? look_before : make_call;
+}
+
 /* --- starters that are killed --- */
 
 /* What the manual says can be left is left, and nothing is after the next one
@@ -449,9 +470,9 @@ static void kill_in_each_place(unsigned flags, bool stale, int least)
 		child = fork();
 		if (child == 0) {
 			calls_left = place;
-			before_each = kill_at_the_last;
+			look(kill_at_the_last);
 			CHECK(ancillary_listen("s", SOCK_STREAM, 0600, flags) >= 0);
-			before_each = NULL;
+			look(NULL);
 			_exit(0);
 		}
 		CHECK(waitpid(child, &status, 0) == child);
@@ -621,10 +642,10 @@ static void temporary_files_allow_no_more(void)
 	for (size_t i = 0; i < 2 * ALL_TYPES; i++) {
 		int listener;
 
-		before_each = look_at_temporary;
+		look(look_at_temporary);
 		NEW(listener, ancillary_listen("s", types[i / 2], 0640,
 					       i % 2 ? ANCILLARY_REPLACE : 0));
-		before_each = NULL;
+		look(NULL);
 		CHECK(unlink("s") == 0);
 		CHECK(close(listener) == 0);
 	}
@@ -650,7 +671,7 @@ static int listen_with(const char *function, void (*what)(void), unsigned flags)
 
 	at_function = function;
 	interference = what;
-	before_each = interfere;
+	look(interfere);
 	result = ancillary_listen("s", SOCK_STREAM, 0600, flags);
 	CHECK(before_each == NULL);
 	return result;
