@@ -112,10 +112,10 @@ impl<'a> Slots<'a> {
 
     /// Takes descriptors that the kernel has installed: delivers them in order while there is
     /// room, and closes the others. Newer kernels can put a negative error number where a
-    /// descriptor could not be installed.
+    /// descriptor could not be installed; behind such a `gap` none is delivered.
     #[inline(always)]
-    pub fn take(&mut self, arrived: &mut [c_int]) -> Fate {
-        let (whole, lost) = up_to_gap(arrived);
+    pub fn take(&mut self, arrived: &mut [c_int], gap: bool) -> Fate {
+        let (whole, lost) = if gap { (0, None) } else { up_to_gap(arrived) };
         let free = self.slots.get_mut(self.filled..).unwrap_or_default();
         let delivered = free.len().min(whole);
         // SAFETY: there are so many in both, and the caller's room is no part of a control buffer.

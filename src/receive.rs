@@ -201,11 +201,13 @@ impl<'a> Receiver<'a> {
             received.lost = Some(sys::why_withheld(self.sock));
         }
         let mut others: usize = 0;
+        let mut gap = false;
         // SAFETY: the kernel has filled so much of the buffer.
         for (message, space) in unsafe { control.received(arrival.control) } {
             match message {
                 Message::Fds(fds) => {
-                    let fate = slots.take(fds);
+                    let fate = slots.take(fds, gap);
+                    gap |= fate.lost.is_some();
                     received.surplus |= fate.surplus;
                     received.lost = received.lost.or(fate.lost);
                     continue;
