@@ -8,6 +8,7 @@
 #   make uninstall    removes them
 #   make bench        what it takes, beside the system calls and other libraries (in $(BENCH_PAGE))
 #   make check-msrv   whether the library builds with Rust 1.63 (on Debian)
+#   make fuzz         feed hostile control data to the library for $(FUZZ_SECONDS)
 #   make compare-abi  the ABI with that of the last release (with abidiff)
 #   make check-deb    whether Debian 12 suffices to build, install and remove it (on Debian, as root)
 #   make header       generate include/ancillary.h anew from the sources
@@ -32,6 +33,7 @@ OBJCOPY ?= objcopy
 READELF ?= readelf
 INSTALL ?= install
 CFLAGS ?= -O2
+FUZZ_SECONDS ?= 60
 
 SOURCE := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' $(SOURCE)/Cargo.toml)
@@ -52,8 +54,8 @@ HEADER_TOOL = CARGO_TARGET_DIR=$(abspath $(BUILD))/tools $(CARGO) run --quiet --
 	--manifest-path $(SOURCE)/tools/header/Cargo.toml --
 EXAMPLES := $(patsubst $(SOURCE)/c-examples/%.c,$(BUILD)/examples/%,$(wildcard $(SOURCE)/c-examples/*.c))
 
-.PHONY: all examples demo html bench bench-build check check-msrv check-deb compare-abi abi header \
-	check-header picture install uninstall clean
+.PHONY: all examples demo html bench bench-build check fuzz check-msrv check-deb compare-abi abi \
+	header check-header picture install uninstall clean
 .DELETE_ON_ERROR:
 
 all: $(SHARED) $(STATIC)
@@ -149,6 +151,9 @@ check: check-header
 abi:
 	ANCILLARY_WRITE_ABI=1 CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked \
 		--manifest-path $(SOURCE)/Cargo.toml --test description
+
+fuzz:
+	CARGO='$(CARGO)' sh $(SOURCE)/tools/fuzz.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
 
 compare-abi:
 	sh $(SOURCE)/tools/compare-abi.sh $(BUILD)/abi

@@ -23,8 +23,9 @@ type Names = BTreeSet<String>;
 // ---- Commands ----------------------------------------------------------------------------------
 
 /// Commands that are not run here, and why. Every other one is.
-const NOT_RUN: [(&str, &str); 14] = [
+const NOT_RUN: [(&str, &str); 15] = [
     ("make check", "this test is a part of it"),
+    ("make fuzz", ".ci/run does; it takes minutes"),
     ("make check-msrv", ".ci/run does; it needs Debian and its older compiler"),
     ("make bench", "it takes minutes; .ci/run builds it"),
     ("make bench BENCH_PAGE=docs", "as above"),

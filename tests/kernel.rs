@@ -7,7 +7,7 @@
 mod common;
 
 use common::header::{errors_of, header};
-use common::{c_file, compile, run, said, Link, TempDir};
+use common::{c_file, compile, compiler, missing, run, said, source, Link, TempDir};
 use std::fmt::Write;
 use std::fs;
 use std::process::Command;
@@ -32,23 +32,68 @@ fn documented() -> String {
     table + "};\n"
 }
 
-fn faults_at_each_call(link: Link) {
+/// Compiles a program, runs all its cases, and shows what it says if one fails.
+fn pass(name: &str, files: &[&str], link: Link, extra: &[&str]) {
+    let files: Vec<_> = files.iter().map(|file| c_file(file)).collect();
+    let program = compile(name, &files, link, extra);
+    let dir = TempDir::new();
+    let scripts = source().join("fuzz/corpus/receive");
+    let mut command = Command::new(&program);
+    let output = run(command.env("TMPDIR", dir.path()).env("ANCILLARY_TEST_SCRIPTS", scripts));
+    assert!(output.status.success(), "{}: {}\n{}", program.display(), output.status, said(&output));
+}
+
+fn each_call_can_fail(link: Link) {
+    const FILES: [&str; 6] = ["each_call.c", "fault.c", "calls.c", "check.c", "kit.c", "place.c"];
     let tables = TempDir::new();
     fs::write(tables.path().join("documented.h"), documented()).expect("a table");
-    let files = ["each_call.c", "fault.c", "calls.c", "check.c", "kit.c", "place.c"].map(c_file);
-    let folder = format!("-I{}", tables.path().display());
-    let program = compile("each_call", &files, link, &[&folder]);
+    pass("each_call", &FILES, link, &[&format!("-I{}", tables.path().display())]);
+}
+
+/// What makes a C program check its memory, and what it computes.
+const SANITIZED: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+fn can_sanitize() -> bool {
     let dir = TempDir::new();
-    let output = run(Command::new(&program).env("TMPDIR", dir.path()));
-    assert!(output.status.success(), "{}\n{}", output.status, said(&output));
+    let file = dir.path().join("empty.c");
+    fs::write(&file, "int main(void) { return 0; }\n").expect("a file");
+    let mut compiler = compiler();
+    let program = dir.path().join("empty");
+    run(compiler.args(SANITIZED).arg(&file).arg("-o").arg(program)).status.success()
 }
 
-#[test]
-fn each_call_can_fail_shared() {
-    faults_at_each_call(Link::Shared);
+fn control_data_is_not_believed(link: Link) {
+    if !can_sanitize() {
+        return missing("a C compiler with sanitizers");
+    }
+    const FILES: [&str; 5] = ["control.c", "script.c", "calls.c", "check.c", "kit.c"];
+    pass("control", &FILES, link, &SANITIZED);
 }
 
-#[test]
-fn each_call_can_fail_archive() {
-    faults_at_each_call(Link::Static);
+mod shared {
+    use super::Link;
+
+    #[test]
+    fn each_call_can_fail() {
+        super::each_call_can_fail(Link::Shared);
+    }
+
+    #[test]
+    fn control_data_is_not_believed() {
+        super::control_data_is_not_believed(Link::Shared);
+    }
+}
+
+mod archive {
+    use super::Link;
+
+    #[test]
+    fn each_call_can_fail() {
+        super::each_call_can_fail(Link::Static);
+    }
+
+    #[test]
+    fn control_data_is_not_believed() {
+        super::control_data_is_not_believed(Link::Static);
+    }
 }

@@ -1,0 +1,15 @@
+//! Receives from a kernel that does what the fuzzer says: `tests/c/script.h` tells how the bytes
+//! are read, and what is checked.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+extern "C" {
+    fn follow_script(script: *const u8, len: usize);
+}
+
+fuzz_target!(|script: &[u8]| {
+    // SAFETY: so many bytes are there.
+    unsafe { follow_script(script.as_ptr(), script.len()) }
+});

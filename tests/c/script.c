@@ -1,0 +1,723 @@
+#define _GNU_SOURCE
+
+#include "script.h"
+
+#include "calls.h"
+
+#include <ancillary.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+enum { SCM_PIDFD_ = 4, MOST_CONTROL = 4096, ERRNO_BEFORE = 12345, SOCKET = 3 };
+
+/* --- reading the script --- */
+
+static struct {
+	const unsigned char *start, *end, *at;
+} script;
+
+/* Behind the end all bytes are 0. */
+static unsigned take(void)
+{
+	return script.at < script.end ? *script.at++ : 0;
+}
+
+static uint64_t take_bytes(int count)
+{
+	uint64_t value = 0;
+
+	for (int i = 0; i < count; i++)
+		value |= (uint64_t)take() << 8 * i;
+	return value;
+}
+
+static void wrong(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+static void wrong(const char *format, ...)
+{
+	va_list arguments;
+
+	on_call = make_call;
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fprintf(stderr, "\nscript:");
+	for (const unsigned char *at = script.start; at < script.end; at++)
+		fprintf(stderr, " %02x", *at);
+	fprintf(stderr, "\n");
+	abort();
+}
+
+/* --- descriptors --- */
+
+/* They exist in these books alone, so that their numbers can be any: also the
+ * highest there is, which no process can open. */
+enum { LOWEST = 4, LOW_COUNT = 1 << 16, HIGH_COUNT = 256, HIGHEST_START = INT_MAX - HIGH_COUNT + 1 };
+
+static struct {
+	/* When it was installed, counted from 1; 0 if it is not open. */
+	int low[LOW_COUNT], high[HIGH_COUNT];
+	int next_low, next_high, installed, open;
+} books;
+
+static int *entry(int fd)
+{
+	if (fd >= LOWEST && fd < LOWEST + LOW_COUNT)
+		return &books.low[fd - LOWEST];
+	if (fd >= HIGHEST_START)
+		return &books.high[fd - HIGHEST_START];
+	return NULL;
+}
+
+static int install(int where)
+{
+	int fd;
+
+	if (where == HIGH && books.next_high < HIGH_COUNT) {
+		fd = HIGHEST_START + books.next_high++;
+	} else {
+		books.next_low += where == NEXT_BUT_ONE;
+		if (books.next_low >= LOW_COUNT)
+			wrong("the script installs too many");
+		fd = LOWEST + books.next_low++;
+	}
+	*entry(fd) = ++books.installed;
+	books.open++;
+	return fd;
+}
+
+static void end_of(int fd, const char *how)
+{
+	int *when = entry(fd);
+
+	if (!when || *when == 0)
+		wrong("%d is %s, but it is not open", fd, how);
+	*when = 0;
+	books.open--;
+}
+
+static void clear_books(void)
+{
+	memset(books.low, 0, sizeof *books.low * (size_t)books.next_low);
+	memset(books.high, 0, sizeof *books.high * (size_t)books.next_high);
+	books.next_low = books.next_high = books.installed = books.open = 0;
+}
+
+/* --- control data --- */
+
+static union {
+	struct cmsghdr header;
+	unsigned char bytes[MOST_CONTROL];
+} control;
+
+static int write_number(unsigned byte)
+{
+	return byte < NEGATIVE ? (int)(byte % 3) : -(int)(byte - NEGATIVE + 1);
+}
+
+/* Writes a control message as the script says, as far as it fits, and returns
+ * where the next one goes. */
+static size_t write_control_message(size_t at)
+{
+	static const int levels[KINDS] = { [RIGHTS] = SOL_SOCKET, [PIDFD] = SOL_SOCKET,
+					   [CREDENTIALS] = SOL_SOCKET, [ANY_TYPE] = SOL_SOCKET };
+	static const int kinds[KINDS] = { [RIGHTS] = SCM_RIGHTS, [PIDFD] = SCM_PIDFD_,
+					  [CREDENTIALS] = SCM_CREDENTIALS };
+	unsigned kind = take() % KINDS, length = take() % LENGTHS, count = take(), how = take();
+	struct cmsghdr header = { .cmsg_level = levels[kind], .cmsg_type = kinds[kind] };
+	size_t size = CMSG_LEN(count * sizeof(int));
+	unsigned each = 0;
+
+	header.cmsg_len = size;
+	if (length == OFF)
+		header.cmsg_len += (size_t)(long)(signed char)take();
+	else if (length == SMALL)
+		header.cmsg_len = take();
+	else if (length == HUGE_LENGTH)
+		header.cmsg_len = SIZE_MAX - take();
+	else if (length == ANY_LENGTH)
+		header.cmsg_len = (size_t)take_bytes(8);
+	if (kind == ANY_LEVEL_AND_TYPE) {
+		header.cmsg_level = (int)take_bytes(4);
+		header.cmsg_type = (int)take_bytes(4);
+	} else if (kind == ANY_TYPE) {
+		header.cmsg_type = (int)take();
+	} else if (kind == RIGHTS_OF_ANOTHER_LEVEL) {
+		header.cmsg_level = (int)take() + SOL_SOCKET + 1;
+		header.cmsg_type = SCM_RIGHTS;
+	}
+	if (at + CMSG_SPACE(count * sizeof(int)) > MOST_CONTROL)
+		return at;
+	memcpy(control.bytes + at, &header, sizeof header);
+	for (unsigned i = 0; i < count; i++) {
+		int number;
+
+		if (i == 0 || !(how & SAME))
+			each = take();
+		number = write_number(each);
+		memcpy(control.bytes + at + CMSG_LEN(0) + i * sizeof number, &number,
+		       sizeof number);
+	}
+	return at + (how & UNALIGNED ? size : CMSG_SPACE(count * sizeof(int)));
+}
+
+/* What there is in control data: a second reading of cmsg(3). */
+struct item {
+	enum { IS_RIGHTS, IS_PIDFD, IS_CREDENTIALS } what;
+	int *numbers;
+	size_t count;
+};
+
+/* Finds the next control message that matters at or behind a place in the first
+ * `len` bytes, which it moves.  What a length claims beyond them is not there; one
+ * that is shorter than its header ends it all. */
+static bool next_item(unsigned char *data, size_t len, size_t *place, struct item *item)
+{
+	while (*place <= len && len - *place >= CMSG_LEN(0)) {
+		struct cmsghdr header;
+		size_t left = len - *place, length, at = *place;
+
+		memcpy(&header, data + at, sizeof header);
+		length = header.cmsg_len < left ? header.cmsg_len : left;
+		if (length < CMSG_LEN(0))
+			return false;
+		*place += CMSG_ALIGN(length);
+		if (header.cmsg_level != SOL_SOCKET)
+			continue;
+		item->numbers = (int *)(void *)(data + at + CMSG_LEN(0));
+		item->count = (length - CMSG_LEN(0)) / sizeof(int);
+		item->what = header.cmsg_type == SCM_RIGHTS ? IS_RIGHTS
+			   : header.cmsg_type == SCM_PIDFD_ ? IS_PIDFD
+							    : IS_CREDENTIALS;
+		if (header.cmsg_type == SCM_CREDENTIALS ? length == CMSG_LEN(sizeof(struct ucred))
+							: item->what != IS_CREDENTIALS)
+			return true;
+	}
+	return false;
+}
+
+/* --- what must come of a message, if it is the only one --- */
+
+static struct {
+	int slots[256];
+	size_t room, nfds;
+	bool wants_pidfd, surplus, data_cut, cut;
+	int pidfd, lost;
+	struct ancillary_creds creds;
+	size_t bytes;
+} expected;
+
+static int full_table(int number)
+{
+	return number == -EMFILE || number == -ENFILE ? -number : 0;
+}
+
+static void expect_rights(const int *numbers, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		/* A gap ends what is delivered. */
+		if (expected.cut)
+			continue;
+		if (numbers[i] < 0) {
+			expected.cut = true;
+			if (!expected.lost)
+				expected.lost = full_table(numbers[i]) ? -numbers[i] : EACCES;
+		} else if (expected.nfds < expected.room) {
+			expected.slots[expected.nfds++] = numbers[i];
+		} else {
+			expected.surplus = true;
+		}
+	}
+}
+
+static void expect_item(const struct item *item)
+{
+	int first = item->count ? item->numbers[0] : -1;
+
+	switch (item->what) {
+	case IS_RIGHTS:
+		expect_rights(item->numbers, item->count);
+		break;
+	case IS_PIDFD:
+		if (!expected.wants_pidfd || expected.pidfd >= 0)
+			break;
+		if (!expected.lost)
+			expected.lost = full_table(first);
+		expected.pidfd = first < 0 ? -1 : first;
+		break;
+	case IS_CREDENTIALS:
+		memcpy(&expected.creds, item->numbers, sizeof expected.creds);
+		break;
+	}
+}
+
+/* --- the kernel --- */
+
+static struct {
+	unsigned system;
+	/* Calls since the end of the script. */
+	int behind;
+	/* What ended the last recvmsg(2): an error number, or 0. */
+	int error;
+} kernel;
+
+static size_t fill_payload(const struct msghdr *message, size_t most)
+{
+	/* Who takes no control data looks ahead, also into memory that is not there. */
+	bool look_ahead = message->msg_controllen == 0 && message->msg_iovlen > 1;
+	size_t filled = 0;
+
+	for (size_t i = 0; i < message->msg_iovlen && filled < most; i++) {
+		size_t here = message->msg_iov[i].iov_len;
+
+		if (here > most - filled)
+			here = most - filled;
+		if (here > 0 && !look_ahead)
+			memset(message->msg_iov[i].iov_base, 'p', here);
+		filled += here;
+	}
+	return filled;
+}
+
+/* Numbers in the script stand for descriptors: installs them. */
+static void install_items(size_t len)
+{
+	struct item item;
+	size_t place = 0;
+
+	while (next_item(control.bytes, len, &place, &item))
+		for (size_t i = 0; item.what != IS_CREDENTIALS && i < item.count; i++)
+			if (item.numbers[i] >= 0)
+				item.numbers[i] = install(item.numbers[i] % 3);
+}
+
+/* Delivers so many bytes, as far as there is room; or fills it, and says that there
+ * are so many more. */
+static void deliver_control(struct msghdr *message, size_t len, size_t beyond)
+{
+	static const unsigned char unfilled = 0x25;
+	size_t room = message->msg_controllen;
+	size_t filled = beyond || len > room ? room : len;
+	struct item item;
+	size_t place = 0;
+
+	if (room > MOST_CONTROL)
+		wrong("there is room for %zu bytes of control data", room);
+	install_items(filled);
+	if (room)
+		/* All of the room must be there.  As numbers, these are none that is open. */
+		memset(message->msg_control, unfilled, room);
+	if (filled)
+		memcpy(message->msg_control, control.bytes, filled);
+	message->msg_controllen = beyond ? room + beyond : filled;
+	while (next_item(control.bytes, filled, &place, &item))
+		expect_item(&item);
+}
+
+static long receive_message(struct msghdr *message, bool raw)
+{
+	unsigned flags = take();
+	size_t bytes = fill_payload(message, take()), len = 0, beyond = 0;
+	unsigned count = take(), less;
+
+	if (raw) {
+		for (len = 0; len < count; len++)
+			control.bytes[len] = (unsigned char)take();
+	} else {
+		for (unsigned i = 0; i < count % 8; i++)
+			len = write_control_message(len);
+	}
+	less = take();
+	if (less == MORE_THAN_ROOM)
+		beyond = 1 + take();
+	else
+		len -= less < len ? less : len;
+	message->msg_flags = (flags & DATA_CUT ? MSG_TRUNC : 0) |
+			     (flags & CONTROL_CUT ? MSG_CTRUNC : 0) |
+			     (flags & CLOEXEC ? MSG_CMSG_CLOEXEC : 0);
+	if (flags & OTHER_FLAGS)
+		message->msg_flags |= (int)take_bytes(4) & ~(MSG_TRUNC | MSG_CTRUNC);
+	expected.data_cut = flags & DATA_CUT;
+	expected.bytes = bytes;
+	if (flags & CONTROL_CUT)
+		expected.lost = kernel.system & TABLE_FULL ? EMFILE : EACCES;
+	deliver_control(message, len, beyond);
+	return (long)bytes;
+}
+
+static int fail(int error)
+{
+	errno = kernel.error = error;
+	return -1;
+}
+
+/* Fails having delivered credentials and a pidfd, which is how a stream does. */
+static int fail_with_pidfd(struct msghdr *message)
+{
+	size_t room = message->msg_controllen;
+	unsigned what = take();
+	size_t len = 0;
+
+	for (int kind = 0; kind < 2; kind++) {
+		size_t count = kind == 0 ? 3 : 1;
+		struct cmsghdr header = { .cmsg_level = SOL_SOCKET,
+					  .cmsg_type = kind == 0 ? SCM_CREDENTIALS : SCM_PIDFD_,
+					  .cmsg_len = CMSG_LEN(count * sizeof(int)) };
+		size_t space = CMSG_SPACE(count * sizeof(int));
+		int number = kind == 0 ? 1 : what & 4 ? -EMFILE : install((int)(what >> 3) % 3);
+
+		if (!(what >> kind & 1) || room - len < space) {
+			if (kind == 1 && number >= 0)
+				end_of(number, "not installed");
+			continue;
+		}
+		memset(control.bytes + len, 0, space);
+		memcpy(control.bytes + len, &header, sizeof header);
+		memcpy(control.bytes + len + CMSG_LEN(0), &number, sizeof number);
+		len += space;
+	}
+	if (len)
+		memcpy(message->msg_control, control.bytes, len);
+	return fail(EFAULT);
+}
+
+static long receive(struct msghdr *message)
+{
+	static const int errors[] = { EAGAIN, EBADF, ECONNRESET, EINVAL, ENOMEM, ENOTCONN, ENOTSOCK };
+	unsigned step;
+
+	if (script.at == script.end && ++kernel.behind > 32)
+		wrong("it goes on behind the end");
+	if (script.at == script.end) {
+		/* The peer has closed. */
+		message->msg_flags = 0;
+		message->msg_controllen = 0;
+		kernel.error = 0;
+		return 0;
+	}
+	step = take();
+	switch (step % STEPS) {
+	case INTERRUPTED:
+		return fail(EINTR);
+	case BAD_MEMORY:
+		return fail_with_pidfd(message);
+	case FAILURE:
+		return fail(errors[step / STEPS % (sizeof errors / sizeof *errors)]);
+	default:
+		kernel.error = 0;
+		return receive_message(message, step % STEPS == RAW);
+	}
+}
+
+static int socket_type(int *value)
+{
+	static const int types[] = { [STREAM] = SOCK_STREAM,
+				     [SEQPACKET] = SOCK_SEQPACKET,
+				     [DGRAM] = SOCK_DGRAM };
+
+	if ((kernel.system & 3) == NO_TYPE) {
+		errno = ENOTSOCK;
+		return -1;
+	}
+	*value = types[kernel.system & 3];
+	return 0;
+}
+
+static int close_range_of(unsigned first, unsigned last)
+{
+	if (kernel.system & NO_CLOSE_RANGE) {
+		errno = ENOSYS;
+		return -1;
+	}
+	if (first > last || last - first >= LOW_COUNT || last > INT_MAX)
+		wrong("%u to %u are closed", first, last);
+	for (unsigned fd = first; fd <= last; fd++)
+		end_of((int)fd, "closed in a range");
+	return 0;
+}
+
+static long scripted(const struct call *call)
+{
+	const long *a = call->arguments;
+
+	switch (call->number) {
+	case SYS_recvmsg:
+		return receive((struct msghdr *)a[1]);
+	case SYS_close:
+		end_of((int)a[0], "closed");
+		/* As it may, and the number is free all the same. */
+		errno = EIO;
+		return kernel.system & NO_CLOSE_RANGE ? -1 : 0;
+	case SYS_close_range:
+		return close_range_of((unsigned)a[0], (unsigned)a[1]);
+	case SYS_fcntl:
+		if (a[1] == F_DUPFD_CLOEXEC && !(kernel.system & TABLE_FULL))
+			return install(NEXT);
+		errno = EMFILE;
+		return -1;
+	case SYS_getsockopt:
+		if (a[1] == SOL_SOCKET && a[2] == SO_TYPE)
+			return socket_type((int *)a[3]);
+		break;
+	}
+	wrong("%s is called", call->name);
+}
+
+/* --- the call --- */
+
+static struct {
+	enum function function;
+	unsigned flags;
+	size_t room;
+	int *slots;
+	unsigned char *payload;
+	size_t len;
+} caller;
+
+static struct {
+	long value;
+	size_t nfds;
+	struct ancillary_msg msg;
+	struct ancillary_creds creds;
+} got;
+
+static const struct ancillary_creds unknown = { 0, (uid_t)-1, (gid_t)-1 };
+
+static bool same_creds(const struct ancillary_creds *a, const struct ancillary_creds *b)
+{
+	return a->pid == b->pid && a->uid == b->uid && a->gid == b->gid;
+}
+
+static void make_the_call(void)
+{
+	/* A buffer, an empty one, and the rest. */
+	struct iovec iov[3] = { { caller.payload, caller.len / 2 },
+				{ NULL, 0 },
+				{ caller.payload + caller.len / 2, caller.len - caller.len / 2 } };
+
+	switch (caller.function) {
+	case RECV_FD:
+		got.value = ancillary_recv_fd(SOCKET);
+		if (got.value >= 0)
+			caller.slots[got.nfds++] = (int)got.value;
+		break;
+	case RECV_FDS:
+		got.nfds = caller.room;
+		got.value = ancillary_recv_fds(SOCKET, caller.slots, &got.nfds, caller.payload,
+					       caller.len, caller.flags);
+		break;
+	case RECV_MSG:
+		got.msg = (struct ancillary_msg){ .size = sizeof got.msg,
+						  .iov = caller.len ? iov : NULL,
+						  .iovlen = caller.len ? 3 : 0,
+						  .fds = caller.slots,
+						  .nfds = caller.room };
+		got.value = ancillary_recv_msg(SOCKET, &got.msg, caller.flags);
+		got.nfds = got.msg.nfds;
+		break;
+	case RECV_CREDS:
+		got.value = ancillary_recv_creds(SOCKET, &got.creds, caller.payload, caller.len,
+						 caller.flags);
+		break;
+	case OLD_RECV_FD:
+		got.value = ancil_recv_fd(SOCKET, caller.slots);
+		got.nfds = got.value == 0;
+		break;
+	default:
+		got.value = ancil_recv_fds(SOCKET, caller.slots, (unsigned)caller.room);
+		got.nfds = got.value > 0 ? (size_t)got.value : 0;
+		break;
+	}
+}
+
+static bool is_old(void)
+{
+	return caller.function >= OLD_RECV_FD;
+}
+
+/* What holds whatever the script says. */
+static void check_books(void)
+{
+	int before = 0;
+
+	if (got.nfds > caller.room)
+		wrong("%zu descriptors are delivered", got.nfds);
+	if (got.value < 0 && got.nfds)
+		wrong("descriptors come with an error");
+	for (size_t i = 0; i < caller.room; i++) {
+		int fd = caller.slots[i], *when;
+
+		if (i >= got.nfds && fd != -1 && caller.function != RECV_FD)
+			wrong("slot %zu is %d", i, fd);
+		if (i >= got.nfds)
+			continue;
+		when = entry(fd);
+		if (!when || *when <= before)
+			wrong("slot %zu is %d, which is not open, or out of order", i, fd);
+		before = *when;
+		end_of(fd, "delivered");
+	}
+	if (caller.function == RECV_MSG && got.msg.pidfd != -1)
+		end_of(got.msg.pidfd, "delivered as a pidfd");
+	if (books.open)
+		wrong("%d descriptors are left open", books.open);
+}
+
+static void check_errno(void)
+{
+	int error = errno;
+
+	if (got.value >= 0 && error != ERRNO_BEFORE)
+		wrong("errno is %d after success", error);
+	if (got.value < 0 && is_old() && got.value == -1)
+		got.value = -error;
+	if (got.value < 0 && error != -got.value)
+		wrong("errno is %d, the value is %ld", error, got.value);
+}
+
+static void check_msg(void)
+{
+	const struct ancillary_msg *msg = &got.msg;
+	unsigned flags = msg->flags;
+
+	if (!(flags & ANCILLARY_HAS_PIDFD) != (msg->pidfd < 0))
+		wrong("flags %x with pidfd %d", flags, msg->pidfd);
+	if (!(flags & ANCILLARY_FDS_LOST) != (msg->error == 0))
+		wrong("flags %x with error %d", flags, msg->error);
+	if (!(flags & ANCILLARY_HAS_CREDS) && !same_creds(&msg->creds, &unknown))
+		wrong("flags %x with credentials", flags);
+	if (got.value < 0 && flags)
+		wrong("flags %x with an error", flags);
+}
+
+/* What a single message, or what came instead, must give. */
+static long expected_value(void)
+{
+	bool end = expected.bytes == 0 && (kernel.system & 3) != DGRAM;
+	bool nobody = same_creds(&expected.creds, &unknown);
+	bool strict = caller.function != RECV_MSG && !is_old();
+
+	if (kernel.error)
+		return -kernel.error;
+	if (strict && expected.surplus)
+		return -E2BIG;
+	if (strict && expected.lost)
+		return -expected.lost;
+	if (strict && expected.data_cut)
+		return -EMSGSIZE;
+	switch (caller.function) {
+	case RECV_FD:
+		return expected.nfds ? expected.slots[0] : end ? -EPIPE : -ENOMSG;
+	case RECV_CREDS:
+		return nobody && !end ? -ENOMSG : (long)expected.bytes;
+	case RECV_FDS:
+	case RECV_MSG:
+		return (long)expected.bytes;
+	default:
+		if (expected.nfds)
+			return caller.function == OLD_RECV_FD ? 0 : (long)expected.nfds;
+		if (end)
+			return -EPIPE;
+		return caller.room == 0 ? 0 : expected.lost ? -expected.lost : -ENOMSG;
+	}
+}
+
+static void check_as_expected(void)
+{
+	const struct ancillary_creds *creds = &expected.creds;
+	unsigned flags = 0;
+	long value;
+
+	/* At the end 0/0/0, else 0/65534/65534, which are nobody's. */
+	if (creds->pid == 0 && ((creds->uid == 0 && creds->gid == 0 && expected.bytes == 0) ||
+				(creds->uid == 65534 && creds->gid == 65534)))
+		expected.creds = unknown;
+	value = expected_value();
+	if (got.value != value)
+		wrong("the value is %ld instead of %ld", got.value, value);
+	if (value < 0)
+		return;
+	if (caller.function == RECV_CREDS && !same_creds(&got.creds, &expected.creds))
+		wrong("other credentials are delivered");
+	if (got.nfds != expected.nfds ||
+	    memcmp(caller.slots, expected.slots, got.nfds * sizeof(int)) != 0)
+		wrong("%zu descriptors instead of %zu, or others", got.nfds, expected.nfds);
+	if (caller.function != RECV_MSG)
+		return;
+	if (!same_creds(&expected.creds, &unknown))
+		flags |= ANCILLARY_HAS_CREDS;
+	if (expected.pidfd >= 0)
+		flags |= ANCILLARY_HAS_PIDFD;
+	if (expected.surplus)
+		flags |= ANCILLARY_FDS_SURPLUS;
+	if (expected.lost)
+		flags |= ANCILLARY_FDS_LOST;
+	if (expected.data_cut)
+		flags |= ANCILLARY_DATA_TRUNCATED;
+	if (got.msg.flags != flags || got.msg.error != expected.lost ||
+	    got.msg.pidfd != expected.pidfd || !same_creds(&got.msg.creds, &expected.creds))
+		wrong("flags %x instead of %x, error %d instead of %d, pidfd %d instead of %d",
+		      got.msg.flags, flags, got.msg.error, expected.lost, got.msg.pidfd,
+		      expected.pidfd);
+}
+
+static void begin(void)
+{
+	clear_books();
+	memset(&kernel, 0, sizeof kernel);
+	memset(&expected, 0, sizeof expected);
+	memset(&got, 0, sizeof got);
+	memset(control.bytes, 0, sizeof control);
+	caller.function = take() % FUNCTIONS;
+	caller.flags = take() & (ANCILLARY_DONTWAIT | ANCILLARY_INTR | ANCILLARY_WAITALL |
+				 ANCILLARY_LOSSLESS);
+	caller.room = take();
+	caller.len = take();
+	kernel.system = take();
+	if (caller.function == RECV_FD || caller.function == OLD_RECV_FD)
+		caller.room = 1;
+	if (caller.function == RECV_CREDS)
+		caller.room = 0;
+	if (caller.function == OLD_RECV_FDS && caller.room > 253)
+		caller.room = 253;
+	if (caller.function == RECV_FD || is_old())
+		caller.flags = 0;
+	expected.room = caller.room;
+	expected.wants_pidfd = caller.function == RECV_MSG;
+	expected.pidfd = -1;
+	expected.creds = got.msg.creds = got.creds = unknown;
+	/* Of exactly that size, for what watches memory. */
+	caller.slots = malloc(caller.room * sizeof(int));
+	caller.payload = caller.len ? malloc(caller.len) : NULL;
+	if ((!caller.slots && caller.room) || (!caller.payload && caller.len))
+		abort();
+}
+
+void follow_script(const unsigned char *start, size_t len)
+{
+	script.start = script.at = start;
+	script.end = start + len;
+	begin();
+	on_call = scripted;
+	errno = ERRNO_BEFORE;
+	make_the_call();
+	check_errno();
+	on_call = make_call;
+	if (!(caller.flags & (ANCILLARY_WAITALL | ANCILLARY_LOSSLESS)))
+		check_as_expected();
+	if (caller.function == RECV_MSG)
+		check_msg();
+	check_books();
+	free(caller.slots);
+	free(caller.payload);
+}
