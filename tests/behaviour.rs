@@ -43,10 +43,10 @@ programs! {
     cancel with "-fexceptions";
     close;
     connect and "place.c";
-    creds and "shim.c" and "users.c";
-    faults;
+    creds and "calls.c" and "shim.c" and "users.c";
+    faults and "calls.c";
     limits;
-    lossless and "shim.c";
+    lossless and "calls.c" and "shim.c";
     meet and "place.c" and "users.c";
     model
         and "model_judge.c"
@@ -56,8 +56,8 @@ programs! {
         and "model_threads.c"
         and "model_world.c";
     one;
-    outcomes and "shim.c";
-    peer and "shim.c" and "users.c";
+    outcomes and "calls.c" and "shim.c";
+    peer and "calls.c" and "shim.c" and "users.c";
     receive;
     replace and "calls.c" and "place.c" and "users.c";
     send;

@@ -18,7 +18,7 @@ RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$folder" RUSTFLAGS="--cfg fuzzing -Z sanitiz
 -C llvm-args=-sanitizer-coverage-inline-8bit-counters \
 -C llvm-args=-sanitizer-coverage-pc-table -C llvm-args=-sanitizer-coverage-trace-compares \
 -C codegen-units=1 -C debug-assertions" \
-	${CARGO:-cargo} build --release --locked --manifest-path "$source/fuzz/Cargo.toml" --target "$target"
+	"${CARGO:-cargo}" build --release --locked --manifest-path "$source/fuzz/Cargo.toml" --target "$target"
 fuzzer=$folder/$target/release/receive
 committed=$source/fuzz/corpus/receive
 mkdir -p "$folder/corpus" "$folder/artifacts" "$committed"

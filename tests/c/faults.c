@@ -1,7 +1,8 @@
-/* What the system seldom does, or only some systems do: the functions of the C
- * library that the library calls are replaced here. */
+/* What the system seldom does, or only some systems do. */
 
 #include "check.h"
+
+#include "calls.h"
 #include "kit.h"
 
 #include <ancillary.h>
@@ -20,17 +21,17 @@ enum { CONTROL_PIDFD = 4 };
 
 static ssize_t really_receive(int sock, struct msghdr *message, int flags)
 {
-	return syscall(SYS_recvmsg, sock, message, flags);
+	return make_call(&(struct call){ "", SYS_recvmsg, { sock, (long)message, flags } });
 }
 
 static ssize_t really_send(int sock, const struct msghdr *message, int flags)
 {
-	return syscall(SYS_sendmsg, sock, message, flags);
+	return make_call(&(struct call){ "", SYS_sendmsg, { sock, (long)message, flags } });
 }
 
 static int really_close(int fd)
 {
-	return (int)syscall(SYS_close, fd);
+	return (int)make_call(&(struct call){ "", SYS_close, { fd } });
 }
 
 static ssize_t (*receiving)(int sock, struct msghdr *message, int flags) = really_receive;
@@ -38,21 +39,27 @@ static ssize_t (*sending)(int sock, const struct msghdr *message, int flags) = r
 static int (*closing)(int fd) = really_close;
 static int calls;
 
-ssize_t recvmsg(int sock, struct msghdr *message, int flags)
+static long replaced(const struct call *call)
 {
-	calls++;
-	return receiving(sock, message, flags);
+	const long *a = call->arguments;
+
+	switch (call->number) {
+	case SYS_recvmsg:
+		calls++;
+		return receiving((int)a[0], (struct msghdr *)a[1], (int)a[2]);
+	case SYS_sendmsg:
+		calls++;
+		return sending((int)a[0], (const struct msghdr *)a[1], (int)a[2]);
+	case SYS_close:
+		return closing((int)a[0]);
+	default:
+		return make_call(call);
+	}
 }
 
-ssize_t sendmsg(int sock, const struct msghdr *message, int flags)
+__attribute__((constructor)) static void stand_in_front(void)
 {
-	calls++;
-	return sending(sock, message, flags);
-}
-
-int close(int fd)
-{
-	return closing(fd);
+	on_call = replaced;
 }
 
 /* --- control data that a kernel could give --- */

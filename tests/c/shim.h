@@ -1,6 +1,5 @@
-/* System calls that do what kernels can do and this one cannot be made to:
- * they stand in front of the C library's, for the test program and for the
- * library. */
+/* System calls that do what kernels can do and this one cannot be made to, for the
+ * test program and for the library (calls.h). */
 
 #ifndef SHIM_H
 #define SHIM_H
