@@ -4,6 +4,7 @@
 #include "kit.h"
 #include "script.h"
 
+#include <ancillary.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -87,6 +88,33 @@ static void lengths_lie(void)
 	}
 }
 
+/* Peeking fills the buffer, and then there is room for credentials and a pidfd
+ * alone: what is said to be behind these was there before. */
+static void more_is_said_than_there_is_room_for(void)
+{
+	for (unsigned function = 0; function < FUNCTIONS; function++) {
+		for (unsigned beyond = 0; beyond < 256; beyond++) {
+			begin(function, ANCILLARY_LOSSLESS, 200, STREAM);
+			for (int step = 0; step < 2; step++) {
+				static const unsigned kinds[] = { CREDENTIALS, PIDFD, RIGHTS };
+
+				begin_message(step ? CONTROL_CUT : 0, 3);
+				for (int i = 0; i < 3; i++) {
+					add(kinds[i]);
+					add(TRUE);
+					add(i == 0 ? 3 : i == 1 ? 1 : 200);
+					add(SAME);
+					add(NEXT);
+				}
+				add(step ? MORE_THAN_ROOM : 0);
+				if (step)
+					add(beyond);
+			}
+			follow_script(bytes, len);
+		}
+	}
+}
+
 /* --- anything --- */
 
 static uint64_t state;
@@ -149,4 +177,5 @@ static void kept_scripts(void)
 	CHECK(count > 10);
 }
 
-CHECK_MAIN(CASE(lengths_lie), CASE(random_scripts), CASE(kept_scripts))
+CHECK_MAIN(CASE(lengths_lie), CASE(more_is_said_than_there_is_room_for),
+	   CASE(random_scripts), CASE(kept_scripts))

@@ -234,6 +234,43 @@ static void too_little_room(void)
 	for_each_type(receive_with_few_slots_lossless);
 }
 
+/* Descriptors that a security policy withholds, which looks as a full table does. */
+static void receive_withheld(void)
+{
+	size_t nfds = 5;
+	int sock[2];
+	long n;
+
+	open_waiting_pair(type, sock);
+	CHECK_IS(send_by_hand(sock[HERE], sent, LEN, files, 5), LEN);
+	shim.withhold = 2;
+	n = CALL(ancillary_recv_fds, sock[THERE], arrived, &nfds, came, LEN, 0);
+	shim.withhold = 0;
+	CHECK(n == -EACCES || faulted("recvmsg") || (n == -EMFILE && faulted("fcntl")));
+	CHECK_IS(nfds, 0);
+	close_pair(sock);
+}
+
+static void receive_withheld_lossless(void)
+{
+	int sock[2];
+
+	open_waiting_pair(type, sock);
+	passing = (struct passing){ type, 5, LEN, 0, ANCILLARY_LOSSLESS };
+	CHECK_IS(send_by_hand(sock[HERE], sent, LEN, files, 5), LEN);
+	shim.withhold = 2;
+	refuse(sock[THERE], 5, ANCILLARY_LOSSLESS, EACCES);
+	shim.withhold = 0;
+	receive_all(sock[THERE]);
+	close_pair(sock);
+}
+
+static void a_policy(void)
+{
+	for_each_type(receive_withheld);
+	for_each_type(receive_withheld_lossless);
+}
+
 /* Bytes in front of a message that is refused. */
 static void receive_in_front(void)
 {
@@ -491,7 +528,7 @@ static void ask_and_set(void)
 {
 	struct ancillary_creds creds;
 	gid_t groups[64];
-	char label[100];
+	char label[8];
 	int sock[2];
 	long n;
 
@@ -514,8 +551,12 @@ static void ask_and_set(void)
 	CHECK(n >= 0 || faulted("getsockopt"));
 	n = CALL(ancillary_peer_groups, sock[HERE], groups, 64);
 	CHECK(n >= 0 || faulted("getsockopt"));
-	n = CALL(ancillary_peer_label, sock[HERE], label, sizeof label);
-	CHECK(n >= 0 || faulted("getsockopt") || n == -ENOPROTOOPT);
+	shim.label = "label";
+	shim.label_len = 5;
+	for (size_t len = 0; len < sizeof label; len++) {
+		n = CALL(ancillary_peer_label, sock[HERE], len ? label : NULL, len);
+		CHECK(n == (len > 0 && len < 6 ? -ERANGE : 5) || faulted("getsockopt"));
+	}
 	close_pair(sock);
 }
 
@@ -754,7 +795,7 @@ static void connecting_to_a_name(void)
 	in_a_place(connect_each_way);
 }
 
-CHECK_MAIN(CASE(one_descriptor), CASE(descriptors_with_a_payload), CASE(too_little_room),
+CHECK_MAIN(CASE(one_descriptor), CASE(descriptors_with_a_payload), CASE(too_little_room), CASE(a_policy),
 	   CASE(bytes_in_front_of_a_refusal), CASE(everything_in_one_message), CASE(credentials),
 	   CASE(the_end), CASE(the_older_functions), CASE(options), CASE(closing),
 	   CASE(listening_at_a_name), CASE(connecting_to_a_name))

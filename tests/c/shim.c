@@ -13,6 +13,12 @@ struct shim shim;
 
 enum { PIDFD = 4 };
 
+/* As if it had never been installed: who watches what is closed does not see it. */
+static void drop(int fd)
+{
+	make_call(&(struct call){ "", SYS_close, { fd } });
+}
+
 static void spoil(struct msghdr *msg, struct cmsghdr *cmsg)
 {
 	int *fds = (int *)(void *)CMSG_DATA(cmsg);
@@ -21,7 +27,7 @@ static void spoil(struct msghdr *msg, struct cmsghdr *cmsg)
 	if (cmsg->cmsg_level != SOL_SOCKET)
 		return;
 	if (cmsg->cmsg_type == PIDFD && shim.pidfd_error && fds[0] >= 0) {
-		close(fds[0]);
+		drop(fds[0]);
 		fds[0] = -shim.pidfd_error;
 	}
 	if (cmsg->cmsg_type == SCM_CREDENTIALS && shim.cut_creds) {
@@ -31,12 +37,12 @@ static void spoil(struct msghdr *msg, struct cmsghdr *cmsg)
 	if (cmsg->cmsg_type != SCM_RIGHTS)
 		return;
 	if (shim.gap && shim.gap <= count) {
-		close(fds[shim.gap - 1]);
+		drop(fds[shim.gap - 1]);
 		fds[shim.gap - 1] = -shim.gap_error;
 	}
 	if (shim.withhold) {
 		for (int i = 0; i < shim.withhold && count > 0; i++)
-			close(fds[--count]);
+			drop(fds[--count]);
 		cmsg->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
 		msg->msg_flags |= MSG_CTRUNC;
 		if (shim.withhold_times && --shim.withhold_times == 0)
