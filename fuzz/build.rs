@@ -23,6 +23,7 @@ fn main() {
         .arg(out.join("library"))
         // Optimisation at link time loses what the instrumentation refers to.
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only")
         .status()
         .expect("cargo");
     assert!(status.success(), "the library does not build");

@@ -5,13 +5,12 @@
 
 mod common;
 
-use common::{c_file, compile, compiler, run, run_ok, said, shipped, source, Link, TempDir};
-use std::collections::BTreeSet;
+use common::{
+    c_file, compile, compiler, nm, run, run_ok, said, shipped, source, tool, Link, Names, TempDir,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-type Names = BTreeSet<String>;
 
 /// All that the library needs of the C library.
 const NEEDED: [&str; 26] = [
@@ -233,18 +232,6 @@ fn header_and_library_agree() {
 }
 
 // --- names ---
-
-/// Runs a tool that comes with the compiler, in the language of its source.
-fn tool(name: &str, arguments: &[&str], file: &Path) -> String {
-    run_ok(Command::new(name).env("LC_ALL", "C").args(arguments).arg(file))
-}
-
-/// The names that nm(1) lists: the last word of each line, without a version.
-fn nm(arguments: &[&str], file: &Path) -> Names {
-    let said = tool("nm", &[&["-f", "posix"], arguments].concat(), file);
-    let symbols = said.lines().filter(|line| !line.ends_with(':'));
-    symbols.filter_map(|line| line.split(['@', ' ']).next()).map(str::to_owned).collect()
-}
 
 /// What readelf(1) shows of the dynamic section under a tag: what is in brackets, or else the
 /// rest of the line.

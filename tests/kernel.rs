@@ -7,9 +7,10 @@
 mod common;
 
 use common::header::{errors_of, header};
-use common::{c_file, compile, compiler, missing, run, said, source, Link, TempDir};
+use common::{c_file, compile, compiler, missing, nm, run, said, shipped, source, Link, TempDir};
 use std::fmt::Write;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// A table for C programs of the errors that the header lists for each function.
@@ -33,7 +34,7 @@ fn documented() -> String {
 }
 
 /// Compiles a program, runs all its cases, and shows what it says if one fails.
-fn pass(name: &str, files: &[&str], link: Link, extra: &[&str]) {
+fn pass(name: &str, files: &[&str], link: Link, extra: &[&str]) -> PathBuf {
     let files: Vec<_> = files.iter().map(|file| c_file(file)).collect();
     let program = compile(name, &files, link, extra);
     let dir = TempDir::new();
@@ -41,14 +42,31 @@ fn pass(name: &str, files: &[&str], link: Link, extra: &[&str]) {
     let mut command = Command::new(&program);
     let output = run(command.env("TMPDIR", dir.path()).env("ANCILLARY_TEST_SCRIPTS", scripts));
     assert!(output.status.success(), "{}: {}\n{}", program.display(), output.status, said(&output));
+    program
 }
+
+/// What the library needs of the C library that cannot fail.
+const CANNOT_FAIL: [&str; 7] = [
+    "__errno_location",
+    "getgid",
+    "getpid",
+    "getuid",
+    "memcpy",
+    "memset",
+    "pthread_setcancelstate",
+];
 
 fn each_call_can_fail(link: Link) {
     const FILES: [&str; 7] =
         ["each_call.c", "fault.c", "calls.c", "check.c", "kit.c", "place.c", "shim.c"];
     let tables = TempDir::new();
     fs::write(tables.path().join("documented.h"), documented()).expect("a table");
-    pass("each_call", &FILES, link, &[&format!("-I{}", tables.path().display())]);
+    let program = pass("each_call", &FILES, link, &[&format!("-I{}", tables.path().display())]);
+    let replaced = nm(&["--extern-only", "--defined-only"], &program);
+    for name in nm(&["--undefined-only"], &shipped().archive) {
+        let known = CANNOT_FAIL.contains(&name.as_str()) || replaced.contains(&name);
+        assert!(known, "{name} is called, and not replaced in calls.c");
+    }
 }
 
 /// What makes a C program check its memory, and what it computes.

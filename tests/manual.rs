@@ -6,8 +6,8 @@
 mod common;
 
 use common::document::{displays, manual};
-use common::header::{errors_in, errors_of, header, normal, split_comments, Names};
-use common::{make, missing, run, said, TempDir};
+use common::header::{errors_in, errors_of, header, normal, split_comments};
+use common::{make, missing, run, said, Names, TempDir};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;

@@ -1,10 +1,8 @@
 //! What the header says: prototypes, structures, constants, and the errors of each function.
 
-use super::source;
-use std::collections::{BTreeMap, BTreeSet};
+use super::{source, Names};
+use std::collections::BTreeMap;
 use std::fs;
-
-pub type Names = BTreeSet<String>;
 
 /// Error numbers that are named: E and capitals or digits.
 pub fn errors_in(text: &str) -> Names {

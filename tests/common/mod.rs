@@ -9,7 +9,7 @@ pub mod document;
 pub mod header;
 pub mod program;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::env;
 use std::fs::{self, File};
 use std::io::Write;
@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+
+pub type Names = BTreeSet<String>;
 
 /// Where this package is.
 pub fn source() -> &'static Path {
@@ -284,4 +286,16 @@ pub fn missing(tool: &str) {
 /// Says something that is to be seen also when the test passes: what is printed is not.
 pub fn announce(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Runs a tool that comes with the compiler, in the language of its source.
+pub fn tool(name: &str, arguments: &[&str], file: &Path) -> String {
+    run_ok(Command::new(name).env("LC_ALL", "C").args(arguments).arg(file))
+}
+
+/// The names that nm(1) lists: the first word of each line, without a version.
+pub fn nm(arguments: &[&str], file: &Path) -> Names {
+    let said = tool("nm", &[&["-f", "posix"], arguments].concat(), file);
+    let symbols = said.lines().filter(|line| !line.ends_with(':'));
+    symbols.filter_map(|line| line.split(['@', ' ']).next()).map(str::to_owned).collect()
 }
