@@ -271,7 +271,10 @@ static void a_policy(void)
 	for_each_type(receive_withheld_lossless);
 }
 
-/* Bytes in front of a message that is refused. */
+/* Bytes in front of a message with descriptors: one that is refused, or one that is
+ * not asked for yet, of which a peek installs the descriptors all the same. */
+static bool refused;
+
 static void receive_in_front(void)
 {
 	int sock[2], failures = 0;
@@ -281,10 +284,11 @@ static void receive_in_front(void)
 	CHECK_IS(send_by_hand(sock[HERE], sent, 10, NULL, 0), 10);
 	CHECK_IS(send_by_hand(sock[HERE], sent + 10, LEN - 10, files, 3), LEN - 10);
 	while (done < 10) {
-		size_t nfds = 0;
-		long n = CALL(ancillary_recv_fds, sock[THERE], NULL, &nfds, came + done, LEN - done,
-			      ANCILLARY_LOSSLESS);
+		size_t nfds = refused ? 0 : 3;
+		long n = CALL(ancillary_recv_fds, sock[THERE], arrived, &nfds, came + done,
+			      (refused ? LEN : 10) - done, ANCILLARY_LOSSLESS);
 
+		CHECK_IS(nfds, 0);
 		if (n > 0)
 			done += (size_t)n;
 		else
@@ -311,10 +315,13 @@ static void receive_in_front(void)
 	close_pair(sock);
 }
 
-static void bytes_in_front_of_a_refusal(void)
+static void bytes_in_front(void)
 {
 	make_payload(sent, LEN);
 	open_files(files, 3);
+	refused = true;
+	at_every_call(receive_in_front);
+	refused = false;
 	at_every_call(receive_in_front);
 	close_files(files, 3);
 }
@@ -796,6 +803,6 @@ static void connecting_to_a_name(void)
 }
 
 CHECK_MAIN(CASE(one_descriptor), CASE(descriptors_with_a_payload), CASE(too_little_room), CASE(a_policy),
-	   CASE(bytes_in_front_of_a_refusal), CASE(everything_in_one_message), CASE(credentials),
+	   CASE(bytes_in_front), CASE(everything_in_one_message), CASE(credentials),
 	   CASE(the_end), CASE(the_older_functions), CASE(options), CASE(closing),
 	   CASE(listening_at_a_name), CASE(connecting_to_a_name))
