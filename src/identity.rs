@@ -33,9 +33,12 @@ impl ancillary_creds {
     /// At the end of a stream the kernel says 0/0/0, which is root's, and for a message that was
     /// sent before SO_PASSCRED was on 0/65534/65534.
     pub fn says_something(&self, bytes: usize) -> bool {
-        match (self.pid, self.uid, self.gid) {
-            (0, 0, 0) => bytes > 0,
-            (0, OVERFLOW_ID, OVERFLOW_ID) => false,
+        if self.pid != 0 || self.uid != self.gid {
+            return true;
+        }
+        match self.uid {
+            0 => bytes > 0,
+            OVERFLOW_ID | uid_t::MAX => false,
             _ => true,
         }
     }
