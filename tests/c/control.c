@@ -88,31 +88,40 @@ static void lengths_lie(void)
 	}
 }
 
-/* Peeking fills the buffer, and then there is room for credentials and a pidfd
- * alone: what is said to be behind these was there before. */
+/* A peek, and then a call with room for credentials and a pidfd alone, which says
+ * that there is more behind them. */
+static void consume_with_more(unsigned function, unsigned messages, unsigned beyond)
+{
+	static const unsigned kinds[] = { CREDENTIALS, PIDFD, RIGHTS };
+	static const unsigned counts[] = { 3, 1, 2 };
+
+	begin(function, ANCILLARY_LOSSLESS, 5, STREAM);
+	for (int step = 0; step < 2; step++) {
+		begin_message(step == 0 ? 0 : CONTROL_CUT, messages);
+		for (unsigned i = 0; i < messages; i++) {
+			add(kinds[i]);
+			add(TRUE);
+			add(counts[i]);
+			add(SAME);
+			add(NEXT);
+		}
+		add(step == 0 ? 0 : MORE_THAN_ROOM);
+	}
+	add(beyond);
+	follow_script(bytes, len);
+	/* The length of a script says where on the stack there is what is not to be read. */
+	add(0);
+	follow_script(bytes, len);
+	add(0);
+	follow_script(bytes, len);
+}
+
 static void more_is_said_than_there_is_room_for(void)
 {
-	for (unsigned function = 0; function < FUNCTIONS; function++) {
-		for (unsigned beyond = 0; beyond < 256; beyond++) {
-			begin(function, ANCILLARY_LOSSLESS, 200, STREAM);
-			for (int step = 0; step < 2; step++) {
-				static const unsigned kinds[] = { CREDENTIALS, PIDFD, RIGHTS };
-
-				begin_message(step ? CONTROL_CUT : 0, 3);
-				for (int i = 0; i < 3; i++) {
-					add(kinds[i]);
-					add(TRUE);
-					add(i == 0 ? 3 : i == 1 ? 1 : 200);
-					add(SAME);
-					add(NEXT);
-				}
-				add(step ? MORE_THAN_ROOM : 0);
-				if (step)
-					add(beyond);
-			}
-			follow_script(bytes, len);
-		}
-	}
+	for (unsigned function = 0; function < FUNCTIONS; function++)
+		for (unsigned messages = 0; messages <= 3; messages++)
+			for (unsigned beyond = 0; beyond < 256; beyond++)
+				consume_with_more(function, messages, beyond);
 }
 
 /* --- anything --- */

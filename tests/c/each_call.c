@@ -746,6 +746,8 @@ static void listen_each_way(void)
 		{ 400, LIVE, NOTHING, SOCK_STREAM, REPLACE },
 	};
 
+	/* It takes away what is asked for. */
+	umask(0077);
 	for (size_t i = 0; i < LENGTH(all); i++) {
 		listening = all[i];
 		choose_path();

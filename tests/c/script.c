@@ -301,11 +301,34 @@ static void install_items(size_t len)
 				item.numbers[i] = install(item.numbers[i] % 3);
 }
 
+/* As much as is left on the stack, and more than there is room for anywhere. */
+enum { MOST_PRETENDED = 16384 };
+
+/* Fills memory with what looks like control messages, with a descriptor that is not
+ * open.  Where they begin depends on the length of the script. */
+static void pretend(unsigned char *memory, size_t size)
+{
+	static unsigned char pattern[MOST_PRETENDED + 2 * CMSG_SPACE(sizeof(int))];
+	static bool made;
+	const size_t space = CMSG_SPACE(sizeof(int));
+	size_t words = (size_t)(script.end - script.start);
+	struct cmsghdr header = { .cmsg_len = CMSG_LEN(sizeof(int)),
+				  .cmsg_level = SOL_SOCKET,
+				  .cmsg_type = SCM_RIGHTS };
+	int number = 0x25252525;
+
+	for (size_t at = 0; !made && at + space <= sizeof pattern; at += space) {
+		memcpy(pattern + at, &header, sizeof header);
+		memcpy(pattern + at + CMSG_LEN(0), &number, sizeof number);
+	}
+	made = true;
+	memcpy(memory, pattern + words * sizeof(size_t) % space, size);
+}
+
 /* Delivers so many bytes, as far as there is room; or fills it, and says that there
  * are so many more. */
 static void deliver_control(struct msghdr *message, size_t len, size_t beyond)
 {
-	static const unsigned char unfilled = 0x25;
 	size_t room = message->msg_controllen;
 	size_t filled = beyond || len > room ? room : len;
 	struct item item;
@@ -314,9 +337,9 @@ static void deliver_control(struct msghdr *message, size_t len, size_t beyond)
 	if (room > MOST_CONTROL)
 		wrong("there is room for %zu bytes of control data", room);
 	install_items(filled);
+	/* All of the room must be there. */
 	if (room)
-		/* All of the room must be there.  As numbers, these are none that is open. */
-		memset(message->msg_control, unfilled, room);
+		pretend(message->msg_control, room);
 	if (filled)
 		memcpy(message->msg_control, control.bytes, filled);
 	message->msg_controllen = beyond ? room + beyond : filled;
@@ -496,6 +519,16 @@ static const struct ancillary_creds unknown = { 0, (uid_t)-1, (gid_t)-1 };
 static bool same_creds(const struct ancillary_creds *a, const struct ancillary_creds *b)
 {
 	return a->pid == b->pid && a->uid == b->uid && a->gid == b->gid;
+}
+
+/* So that what reads memory that nobody has filled closes some that are not open. */
+static void __attribute__((noinline)) dirty_the_stack(void)
+{
+	unsigned char left[MOST_PRETENDED];
+
+	pretend(left, sizeof left);
+	/* It is written for what it leaves. */
+	__asm__ volatile("" : : "r"(left) : "memory");
 }
 
 static void make_the_call(void)
@@ -709,6 +742,7 @@ void follow_script(const unsigned char *start, size_t len)
 	script.end = start + len;
 	begin();
 	on_call = scripted;
+	dirty_the_stack();
 	errno = ERRNO_BEFORE;
 	make_the_call();
 	check_errno();
