@@ -74,15 +74,15 @@ impl Buffer {
         *self.header_at(Buffer::BEHIND_CREDS) = MaybeUninit::zeroed();
     }
 
-    /// How much a call that failed has filled of a buffer prepared for that.
+    /// How much a call that failed has filled of a buffer prepared for that: no more than a pidfd
+    /// takes, whatever its length claims.
     pub fn filled_by_failure(&mut self) -> usize {
-        // SAFETY: both headers have been written, by `prepare` and perhaps by the kernel.
-        let [first, second] = [0, Buffer::BEHIND_CREDS]
-            .map(|place| unsafe { self.header_at(place).assume_init() }.cmsg_len as usize);
-        if first == HEADER + size_of::<ucred>() {
-            return Buffer::BEHIND_CREDS.saturating_add(second);
-        }
-        first
+        // SAFETY: here and below, the header has been written, by `prepare` or by the kernel.
+        let first = unsafe { self.header_at(0).assume_init() };
+        let place = if first.cmsg_type == libc::SCM_CREDENTIALS { Buffer::BEHIND_CREDS } else { 0 };
+        // SAFETY: as above.
+        let last = unsafe { self.header_at(place).assume_init() };
+        place.wrapping_add((last.cmsg_len as usize).min(HEADER + INT))
     }
 
     /// How much of the buffer a message of so many descriptors takes, in bytes.

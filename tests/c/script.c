@@ -404,6 +404,9 @@ static int fail_with_pidfd(struct msghdr *message)
 				end_of(number, "not installed");
 			continue;
 		}
+		/* It may say that there is more than there is. */
+		if (kind == 1 && what & 32)
+			header.cmsg_len += take();
 		memset(control.bytes + len, 0, space);
 		memcpy(control.bytes + len, &header, sizeof header);
 		memcpy(control.bytes + len + CMSG_LEN(0), &number, sizeof number);
