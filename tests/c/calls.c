@@ -125,7 +125,12 @@ int flock(int fd, int how)
 	return (int)CALLED("flock", SYS_flock, fd, how);
 }
 
+/* Whichever the library calls. */
+#ifdef __GLIBC__
 int lstat64(const char *path, struct stat64 *found)
+#else
+int lstat(const char *path, struct stat *found)
+#endif
 {
 #ifdef SYS_newfstatat
 	const long number = SYS_newfstatat;

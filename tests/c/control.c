@@ -17,7 +17,7 @@
 
 /* --- lengths that lie --- */
 
-static unsigned char bytes[64];
+static unsigned char bytes[4096];
 static size_t len;
 
 static void add(unsigned byte)
@@ -137,21 +137,87 @@ static unsigned any(unsigned below)
 	return (unsigned)((state * 0x2545f4914f6cdd1d) >> 33) % below;
 }
 
+/* Mostly what a kernel could send: a descriptor, and sometimes an error. */
+static unsigned any_number(void)
+{
+	return any(16) ? any(3) : NEGATIVE + any(40);
+}
+
+static void add_control_message(void)
+{
+	unsigned kind = any(3) ? RIGHTS : any(KINDS), length = any(6) ? TRUE : any(LENGTHS);
+	unsigned count = any(4) ? any(6) : any(254), how = any(8) ? 0 : any(4);
+	unsigned more[KINDS] = { [ANY_LEVEL_AND_TYPE] = 8, [ANY_TYPE] = 1,
+				 [RIGHTS_OF_ANOTHER_LEVEL] = 1 };
+
+	add(kind);
+	add(length);
+	add(count);
+	add(how);
+	for (unsigned i = 0; i < (length == TRUE ? 0 : length == ANY_LENGTH ? 8 : 1); i++)
+		add(any(256));
+	for (unsigned i = 0; i < more[kind]; i++)
+		add(any(2) ? any(3) : any(256));
+	for (unsigned i = 0; i < (count && how & SAME ? 1 : count); i++)
+		add(any_number());
+}
+
+static void add_message(void)
+{
+	unsigned messages = any(4);
+
+	begin_message(any(4) ? 0 : any(8), messages);
+	for (unsigned i = 0; i < messages; i++)
+		add_control_message();
+	add(any(8) ? 0 : any(256));
+}
+
+/* A script that is nearly true to what kernels do. */
+static void likely_script(void)
+{
+	begin(any(FUNCTIONS), any(3) ? 0 : any(16), any(4) ? any(8) : any(256), any(16));
+	for (unsigned steps = any(4); steps > 0; steps--) {
+		switch (any(8)) {
+		case 0:
+			add(INTERRUPTED);
+			break;
+		case 1:
+			add(BAD_MEMORY);
+			add(any(64));
+			break;
+		case 2:
+			add(FAILURE + STEPS * any(8));
+			break;
+		default:
+			add_message();
+			break;
+		}
+	}
+}
+
+static void unlikely_script(void)
+{
+	size_t size = any(8) ? any(60) : any(400);
+
+	len = 0;
+	while (len < size)
+		add(any(any(2) ? 8 : 256));
+}
+
 static void random_scripts(void)
 {
-	enum { SCRIPTS = 400000, LONGEST = 400 };
+	enum { SCRIPTS = 300000 };
 	const char *given = getenv("ANCILLARY_TEST_SEED"), *more = getenv("ANCILLARY_TEST_ROUNDS");
 	unsigned long rounds = SCRIPTS * (more ? strtoul(more, NULL, 0) : 1);
-	unsigned char script[LONGEST];
 
 	state = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
 	for (unsigned long round = 0; round < rounds; round++) {
-		size_t size = any(8) ? any(60) : any(LONGEST);
-
 		check_about("ANCILLARY_TEST_SEED=%llu", (unsigned long long)state);
-		for (size_t i = 0; i < size; i++)
-			script[i] = (unsigned char)any(any(2) ? 8 : 256);
-		follow_script(script, size);
+		if (any(4))
+			likely_script();
+		else
+			unlikely_script();
+		follow_script(bytes, len);
 	}
 }
 
