@@ -124,6 +124,32 @@ static void more_is_said_than_there_is_room_for(void)
 				consume_with_more(function, messages, beyond);
 }
 
+/* One message that claims all that is said, which is more than the buffer. */
+static void one_message_claims_it_all(void)
+{
+	for (unsigned function = 0; function < FUNCTIONS; function++) {
+		for (unsigned beyond = 0; beyond < 256; beyond++) {
+			/* As much as there is room for, and one more. */
+			unsigned length = 2048 + 1 + beyond;
+
+			begin(function, 0, MANY_SLOTS, STREAM);
+			begin_message(0, 1);
+			add(RIGHTS);
+			add(ANY_LENGTH);
+			add(200);
+			add(SAME);
+			add(length % 256);
+			add(length / 256);
+			for (int i = 0; i < 6; i++)
+				add(0);
+			add(NEXT);
+			add(MORE_THAN_ROOM);
+			add(beyond);
+			follow_script(bytes, len);
+		}
+	}
+}
+
 /* --- anything --- */
 
 static uint64_t state;
@@ -253,4 +279,4 @@ static void kept_scripts(void)
 }
 
 CHECK_MAIN(CASE(lengths_lie), CASE(more_is_said_than_there_is_room_for),
-	   CASE(random_scripts), CASE(kept_scripts))
+	   CASE(one_message_claims_it_all), CASE(random_scripts), CASE(kept_scripts))

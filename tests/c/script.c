@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-enum { SCM_PIDFD_ = 4, MOST_CONTROL = 4096, ERRNO_BEFORE = 12345, SOCKET = 3 };
+enum { SCM_PIDFD_ = 4, MOST_CONTROL = 4096, MOST_SLOTS = 1000, ERRNO_BEFORE = 12345, SOCKET = 3 };
 
 /* --- reading the script --- */
 
@@ -209,7 +209,7 @@ static bool next_item(unsigned char *data, size_t len, size_t *place, struct ite
 /* --- what must come of a message, if it is the only one --- */
 
 static struct {
-	int slots[256];
+	int slots[MOST_SLOTS];
 	size_t room, nfds;
 	bool wants_pidfd, surplus, data_cut, cut;
 	int pidfd, lost;
@@ -718,6 +718,8 @@ static void begin(void)
 	caller.flags = take() & (ANCILLARY_DONTWAIT | ANCILLARY_INTR | ANCILLARY_WAITALL |
 				 ANCILLARY_LOSSLESS);
 	caller.room = take();
+	if (caller.room == MANY_SLOTS)
+		caller.room = MOST_SLOTS;
 	caller.len = take();
 	kernel.system = take();
 	if (caller.function == RECV_FD || caller.function == OLD_RECV_FD)

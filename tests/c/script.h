@@ -18,10 +18,11 @@ void follow_script(const unsigned char *script, size_t len);
 
 /* What follows are the bytes of a script. */
 
-/* The beginning: a function, the flags of the call, how many slots, how many bytes
- * of payload (0: marker bytes), and the system. */
+/* The beginning: a function, the flags of the call, how many slots (MANY_SLOTS: more
+ * than a control buffer has numbers), how many bytes of payload (0: marker bytes),
+ * and the system. */
 enum function { RECV_FD, RECV_FDS, RECV_MSG, RECV_CREDS, OLD_RECV_FD, OLD_RECV_FDS, FUNCTIONS };
-enum { SCRIPT_BEGINNING = 5 };
+enum { MANY_SLOTS = 255 };
 
 /* Of the system: the type of the socket in the lowest two bits, and */
 enum {
