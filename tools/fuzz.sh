@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fuzzes the receiving functions for so many seconds. The flags are those of cargo-fuzz, which
 # works here as well, but asks for a nightly toolchain. What the fuzzer makes stays in a folder of
-# the build; --keep puts the scripts that are worth it into the committed corpus.
+# the build; --keep makes the fewest scripts that reach as much the committed ones.
 #
 # usage: fuzz.sh FOLDER SECONDS [LIBFUZZER-OPTION...]
 #        fuzz.sh FOLDER --keep

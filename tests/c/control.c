@@ -150,6 +150,30 @@ static void one_message_claims_it_all(void)
 	}
 }
 
+/* All that can be somebody's or nobody's, with payload and at the end. */
+static void credentials_of_nobody(void)
+{
+	static const unsigned numbers[] = { NEXT, NEXT_BUT_ONE, NEGATIVE };
+
+	for (unsigned function = 0; function < FUNCTIONS; function++) {
+		for (unsigned each = 0; each < 2 * 27; each++) {
+			begin(function, 0, 2, STREAM);
+			begin_message(0, 1);
+			/* How many bytes come. */
+			bytes[len - 2] = (unsigned char)(each / 27);
+			add(CREDENTIALS);
+			add(TRUE);
+			add(3);
+			add(0);
+			add(numbers[each % 3]);
+			add(numbers[each / 3 % 3]);
+			add(numbers[each / 9 % 3]);
+			add(0);
+			follow_script(bytes, len);
+		}
+	}
+}
+
 /* --- anything --- */
 
 static uint64_t state;
@@ -279,4 +303,5 @@ static void kept_scripts(void)
 }
 
 CHECK_MAIN(CASE(lengths_lie), CASE(more_is_said_than_there_is_room_for),
-	   CASE(one_message_claims_it_all), CASE(random_scripts), CASE(kept_scripts))
+	   CASE(one_message_claims_it_all), CASE(credentials_of_nobody),
+	   CASE(random_scripts), CASE(kept_scripts))
