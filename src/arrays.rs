@@ -1,11 +1,22 @@
 //! Arrays that C hands over as a pointer and a count.
 
 use crate::errno::{Errno, Result};
+use core::mem::size_of;
 use core::slice;
 use libc::{c_char, c_int};
 
-/// More elements than this cannot be meant: a process has no more descriptors.
-pub const MOST: usize = c_int::MAX as usize;
+/// More elements than this cannot be meant: a process has no more descriptors, and no array is
+/// larger than half of what can be addressed.
+const fn most<T>() -> usize {
+    let fit = isize::MAX as usize / size_of::<T>();
+    if fit < c_int::MAX as usize {
+        return fit;
+    }
+    c_int::MAX as usize
+}
+
+/// So many descriptors.
+pub const MOST: usize = most::<c_int>();
 
 /// An array to read.
 ///
@@ -16,7 +27,7 @@ pub unsafe fn lent<'a, T>(start: *const T, count: usize) -> Result<&'a [T]> {
     if count == 0 {
         return Ok(&[]);
     }
-    if start.is_null() || count > MOST {
+    if start.is_null() || count > most::<T>() {
         return Err(Errno::INVAL);
     }
     // SAFETY: the caller's promise; the count has just been checked.
@@ -32,7 +43,7 @@ pub unsafe fn filled<'a, T>(start: *mut T, count: usize) -> Result<&'a mut [T]> 
     if count == 0 {
         return Ok(&mut []);
     }
-    if start.is_null() || count > MOST {
+    if start.is_null() || count > most::<T>() {
         return Err(Errno::INVAL);
     }
     // SAFETY: the caller's promise; the count has just been checked.
