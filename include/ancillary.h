@@ -87,7 +87,8 @@ extern "C" {
 
 /**
  * The most descriptors that one message carries.  ancillary_max_fds() tells
- * that of the library a program runs with.
+ * that of the library a program runs with, which is 252 where the C library is
+ * musl on a 64-bit system: its sendmsg() takes 1024 bytes of control data.
  */
 #define ANCILLARY_MAX_FDS 253
 

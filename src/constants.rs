@@ -9,7 +9,8 @@ pub const ANCILLARY_VERSION_MINOR: c_int = 0;
 pub const ANCILLARY_VERSION_PATCH: c_int = 0;
 
 /// The most descriptors that one message carries.  ancillary_max_fds() tells
-/// that of the library a program runs with.
+/// that of the library a program runs with, which is 252 where the C library is
+/// musl on a 64-bit system: its sendmsg() takes 1024 bytes of control data.
 pub const ANCILLARY_MAX_FDS: c_int = 253;
 
 /// Flag: this call does not wait.  Where it would, it fails with -EAGAIN.  The

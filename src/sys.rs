@@ -22,7 +22,13 @@ extern "C" {}
 
 /// The most descriptors one message carries, over all its control messages together
 /// (SCM_MAX_FD, unix(7)).
+#[cfg(not(all(target_env = "musl", target_pointer_width = "64")))]
 pub const MAX_FDS: usize = ANCILLARY_MAX_FDS as usize;
+
+/// On 64-bit systems sendmsg(3) of musl, up to its version 1.2.3, copies the control data to clear
+/// the padding in it, and takes 1024 bytes at most.
+#[cfg(all(target_env = "musl", target_pointer_width = "64"))]
+pub const MAX_FDS: usize = ANCILLARY_MAX_FDS as usize - 1;
 
 /// What a system call returned: a count, or -1, and then `errno` says why.
 #[derive(Clone, Copy)]
