@@ -8,8 +8,10 @@
 #include <ancillary.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/net.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -352,14 +354,14 @@ static int call_with_slots(const char *path, size_t slots)
 static void need_slots(const char *path, bool listening, unsigned flags)
 {
 	size_t slots = 0, before = open_descriptors();
-	char names[200];
+	char names[300];
 	bool stale = access(path, F_OK) == 0;
 	struct stat old;
 	int sock;
 
 	listens = listening;
 	with_flags = flags;
-	strcpy(names, names_in("."));
+	CHECK(snprintf(names, sizeof names, "%s", names_in(".")) < (int)sizeof names);
 	if (stale)
 		old = found_at(path);
 	for (;; slots++) {
@@ -411,12 +413,29 @@ static void a_full_table_of_descriptors(void)
 
 /* --- what a system may lack --- */
 
+#ifndef SYS_socketcall
+#define SYS_socketcall (-1)
+#endif
+
+/* What a call for sockets is as an argument of socketcall(2), by which some
+ * 32-bit systems make it. */
+static unsigned within_socketcall(unsigned call)
+{
+	return call == SYS_socket ? SYS_SOCKET :
+	       call == SYS_bind	  ? SYS_BIND :
+	       call == SYS_listen ? SYS_LISTEN :
+				    0;
+}
+
 /* Makes a system call fail.  There is no way back. */
 static void deny(unsigned call, unsigned error)
 {
 	struct sock_filter filter[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)SYS_socketcall, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, within_socketcall(call), 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
