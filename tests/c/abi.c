@@ -1,6 +1,7 @@
 /* The header against the library. */
 
 #include "check.h"
+#include "kit.h"
 
 /* NULL is passed here to see it refused. */
 #define ANCILLARY_NONNULL(argument)
@@ -131,7 +132,8 @@ static void functions_say_what_the_header_says(void)
 		 ANCILLARY_VERSION_MINOR, ANCILLARY_VERSION_PATCH);
 	CHECK(strcmp(ancillary_version(), version) == 0);
 	CHECK(ancillary_version() == ancillary_version());
-	CHECK_IS(ancillary_max_fds(), ANCILLARY_MAX_FDS);
+	/* As many as a message carries here, which can be less. */
+	CHECK_IS(ancillary_max_fds(), MOST);
 }
 
 static void functions_have_addresses(void)

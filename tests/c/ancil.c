@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* A call fails as the older library's did. */
@@ -225,14 +226,15 @@ static void bad_arguments_are_refused(void)
 	close_pair(sock);
 }
 
-static void *interrupt(void *thread)
+/* Has it handle signals while it waits, one after another. */
+static void interrupt(pid_t thread)
 {
-	wait_until_asleep(*(pid_t *)thread);
-	for (int i = 0; i < 3; i++) {
-		CHECK(kill(getpid(), SIGUSR1) == 0);
-		sleep_ms(5);
+	for (int handled = 0; handled < 3; handled++) {
+		wait_until_asleep(thread);
+		CHECK(syscall(SYS_tgkill, getpid(), thread, SIGUSR1) == 0);
+		while (signals_handled == handled)
+			sleep_ms(1);
 	}
-	return NULL;
 }
 
 struct late {
@@ -244,37 +246,32 @@ static void *send_late(void *argument)
 {
 	struct late *late = argument;
 
-	interrupt(&late->thread);
+	interrupt(late->thread);
 	CHECK_IS(ancil_send_fd(late->sock, late->sock), 0);
 	return NULL;
 }
 
 static void interrupted_calls_go_on(void)
 {
-	struct sigaction action = { .sa_handler = count_signal };
 	struct late late;
 	pthread_t sender;
 	int sock[2];
 
-	CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+	count_signal(SIGUSR1);
 	open_pair(SOCK_STREAM, sock);
 	late = (struct late){ sock[HERE], thread_number() };
 	sender = start_thread(send_late, &late);
 	CHECK_OK(ancil_recv_fd(sock[THERE], none_yet()), 0);
 	end_thread(sender);
-	CHECK(signals_handled > 0);
+	CHECK_IS(signals_handled, 3);
 	take(&sock[HERE], 1, 1);
 	close_pair(sock);
 }
 
 static void receive_a_pidfd(int type, int sock[2])
 {
-	const int passpidfd = 76; /* SO_PASSPIDFD */
-	int on = 1;
-
 	(void)type;
-	if (setsockopt(sock[THERE], SOL_SOCKET, passpidfd, &on, sizeof on) < 0)
-		check_skip("no SO_PASSPIDFD");
+	set_option(sock[THERE], OPTION_PASSPIDFD, 1);
 	CHECK_OK(ancil_send_fd(sock[HERE], sock[HERE]), 0);
 	CHECK_OK(ancil_recv_fd(sock[THERE], none_yet()), 0);
 	take(&sock[HERE], 1, 1);

@@ -164,7 +164,7 @@ static void run_clients(int type, unsigned flags, bool stale,
 	};
 
 	enter_place();
-	while (rounds-- > 0)
+	for (rounds = some_of(rounds); rounds > 0; rounds--)
 		listen_in_view(round, observe);
 	leave_place();
 }
@@ -210,6 +210,7 @@ static void *make_files(void *count)
 
 static void the_umask_is_not_touched(void)
 {
+	int rounds = some_of(2000);
 	size_t count = 0;
 	pthread_t thread;
 
@@ -217,7 +218,7 @@ static void the_umask_is_not_touched(void)
 	umask(0026);
 	mask_is_fixed = true;
 	thread = start_thread(make_files, &count);
-	for (int round = 0; round < 2000 || count < 2000; round++) {
+	for (int round = 0; round < rounds || count < (size_t)rounds; round++) {
 		int listener;
 
 		NEW(listener, ancillary_listen("s", types[round % ALL_TYPES], 0777,

@@ -215,13 +215,11 @@ static void a_payload_that_is_not_there_leaks_nothing(void)
 
 static void receive_pidfd_into_nowhere(int type, int sock[2])
 {
-	const int passpidfd = 76; /* SO_PASSPIDFD */
-	int on = 1, file, received[1];
+	int file, received[1];
 	size_t open, nfds;
 
 	(void)type;
-	if (setsockopt(sock[THERE], SOL_SOCKET, passpidfd, &on, sizeof on) < 0)
-		check_skip("no SO_PASSPIDFD");
+	set_option(sock[THERE], OPTION_PASSPIDFD, 1);
 	open_files(&file, 1);
 	for (int creds = 0; creds < 2; creds++) {
 		set_option(sock[THERE], SO_PASSCRED, creds);

@@ -164,15 +164,13 @@ static void what_has_come_is_in_the_array(void)
 		receive_message_all,
 		receive_message_lossless,
 	};
-	const int passpidfd = 76; /* SO_PASSPIDFD */
 	struct waiting waiting;
 	int sock[2], files[3], on = 1;
 	size_t before;
 
 	open_pair(SOCK_STREAM, sock);
 	set_option(sock[THERE], SO_PASSCRED, on);
-	if (setsockopt(sock[THERE], SOL_SOCKET, passpidfd, &on, sizeof on) < 0)
-		check_skip("no SO_PASSPIDFD");
+	set_option(sock[THERE], OPTION_PASSPIDFD, on);
 	open_files(files, 3);
 	before = open_descriptors();
 	for (size_t i = 0; i < LENGTH(calls); i++) {

@@ -13,7 +13,7 @@
 
 #include "kit.h"
 
-static const char *running;
+static const char *running = "";
 static char about[80];
 
 void check_about(const char *format, ...)

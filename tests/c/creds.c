@@ -267,6 +267,7 @@ static void end_of_creds(void)
 
 static void the_end_is_nobodys(void)
 {
+	need_option(OPTION_PASSPIDFD);
 	as_both(end_of_creds);
 }
 
@@ -307,6 +308,7 @@ static void receive_with_more(int type, int sock[2])
 
 static void descriptors_and_pidfds_are_closed(void)
 {
+	need_option(OPTION_PASSPIDFD);
 	with_each_type(receive_with_more);
 }
 
@@ -394,6 +396,7 @@ static void refuse_descriptors(int type, int sock[2])
 
 static void descriptors_can_be_refused(void)
 {
+	need_option(OPTION_PASSRIGHTS);
 	with_each_type(refuse_descriptors);
 }
 
@@ -413,6 +416,10 @@ static void set_and_clear(int type, int sock[2])
 	open_files(&file, 1);
 	for (size_t i = 0; i < LENGTH(options); i++) {
 		check_about("option %d", options[i].name);
+		if (!has_option(options[i].name)) {
+			CHECK_ERR(options[i].set(sock[HERE], 1), ENOPROTOOPT);
+			continue;
+		}
 		CHECK_OK(options[i].set(sock[HERE], 1), 0);
 		CHECK_IS(option_of(sock[HERE], options[i].name), 1);
 		CHECK_OK(options[i].set(sock[HERE], 0), 0);
@@ -448,6 +455,8 @@ static void connections_inherit_them(void)
 	struct iovec iov = { data, LEN };
 	struct ancillary_msg msg = { .size = sizeof msg, .iov = &iov, .iovlen = 1, .fds = fds };
 
+	need_option(OPTION_PASSPIDFD);
+	need_option(OPTION_PASSRIGHTS);
 	open_files(&file, 1);
 	listener = socket(AF_UNIX, SOCK_STREAM, 0);
 	CHECK(listener >= 0);

@@ -204,9 +204,36 @@ void set_timeout(int sock, int option, int milliseconds)
 	CHECK(setsockopt(sock, SOL_SOCKET, option, &time, sizeof time) == 0);
 }
 
+static void skip_without(int option)
+{
+	check_skip(option == OPTION_PASSPIDFD  ? "no SO_PASSPIDFD" :
+		   option == OPTION_PASSRIGHTS ? "no SO_PASSRIGHTS" :
+						 "no such option of sockets");
+}
+
 void set_option(int sock, int option, int value)
 {
-	CHECK(setsockopt(sock, SOL_SOCKET, option, &value, sizeof value) == 0);
+	int result = setsockopt(sock, SOL_SOCKET, option, &value, sizeof value);
+
+	if (result < 0 && errno == ENOPROTOOPT)
+		skip_without(option);
+	CHECK(result == 0);
+}
+
+bool has_option(int option)
+{
+	int sock = socket(AF_UNIX, SOCK_STREAM, 0), on = 1;
+	bool has = setsockopt(sock, SOL_SOCKET, option, &on, sizeof on) == 0;
+
+	CHECK(has || errno == ENOPROTOOPT);
+	close_files(&sock, 1);
+	return has;
+}
+
+void need_option(int option)
+{
+	if (!has_option(option))
+		skip_without(option);
 }
 
 /* --- messages by hand --- */
@@ -284,6 +311,13 @@ bool is_payload(const unsigned char *data, size_t len, size_t from)
 }
 
 /* --- processes, threads and time --- */
+
+int some_of(int often)
+{
+	const char *share = getenv("ANCILLARY_TEST_SHARE");
+
+	return share ? often / atoi(share) : often;
+}
 
 pthread_t start_thread(void *(*run)(void *), void *argument)
 {

@@ -13,8 +13,11 @@
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
-/* What one message carries at most. */
+/* What one message carries at most; where the C library takes less, its
+ * compiler is told so. */
+#ifndef MOST
 #define MOST 253
+#endif
 
 /* --- files --- */
 
@@ -48,6 +51,9 @@ void set_limit(rlim_t limit);
 
 enum { HERE, THERE };
 
+/* Not in every system's headers: SO_PASSPIDFD and others. */
+enum { OPTION_PASSPIDFD = 76, OPTION_PEERPIDFD = 77, OPTION_PASSRIGHTS = 83 };
+
 /* A connected pair of a type, which may be with SOCK_NONBLOCK. */
 void open_pair(int type, int sock[2]);
 void close_pair(int sock[2]);
@@ -71,6 +77,11 @@ void check_nothing_there(int sock);
 void set_timeout(int sock, int option, int milliseconds);
 void set_option(int sock, int option, int value);
 
+/* Whether the system has one of those options above that can be set; and skips
+ * the case where it has not, as set_option does. */
+bool has_option(int option);
+void need_option(int option);
+
 /* --- messages by hand --- */
 
 /* sendmsg with so many descriptors in one SCM_RIGHTS message, if any. */
@@ -86,6 +97,10 @@ void make_payload(unsigned char *data, size_t len);
 bool is_payload(const unsigned char *data, size_t len, size_t from);
 
 /* --- processes, threads and time --- */
+
+/* So often; or, where ANCILLARY_TEST_SHARE in the environment says that it is
+ * slow here, as often divided by that. */
+int some_of(int often);
 
 pthread_t start_thread(void *(*run)(void *), void *argument);
 void *end_thread(pthread_t thread);

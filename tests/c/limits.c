@@ -8,8 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPTION_PASSPIDFD = 76 };
-
 /* Checks that so many descriptors can be opened, and no more. */
 static void check_slots(size_t slots, int sock)
 {
@@ -259,8 +257,7 @@ static void receive_without_a_pidfd(int type, int sock[2])
 	size_t nfds;
 
 	(void)type;
-	if (setsockopt(sock[THERE], SOL_SOCKET, OPTION_PASSPIDFD, &on, sizeof on) < 0)
-		check_skip("no SO_PASSPIDFD");
+	set_option(sock[THERE], OPTION_PASSPIDFD, on);
 	set_option(sock[THERE], SO_PASSCRED, on);
 	open_files(files, 2);
 	for (size_t count = 0; count <= 2; count++) {
@@ -286,8 +283,7 @@ static void nor_between_pieces(void)
 	size_t nfds;
 
 	open_pair(SOCK_STREAM, sock);
-	if (setsockopt(sock[THERE], SOL_SOCKET, OPTION_PASSPIDFD, &on, sizeof on) < 0)
-		check_skip("no SO_PASSPIDFD");
+	set_option(sock[THERE], OPTION_PASSPIDFD, on);
 	set_option(sock[THERE], SO_PASSCRED, on);
 	open_files(files, 2);
 	for (unsigned lossless = 0; lossless <= ANCILLARY_LOSSLESS; lossless += ANCILLARY_LOSSLESS) {

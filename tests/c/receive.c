@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* Not in every header. */
-enum { OPTION_TIMESTAMP = 29, OPTION_PASSPIDFD = 76, OPTION_INQ = 84 };
+enum { OPTION_TIMESTAMP = 29, OPTION_INQ = 84 };
 
 /* --- what there is room for --- */
 
@@ -63,9 +63,23 @@ static void receive_too_many(int type, int sock[2])
 	static const struct {
 		size_t sent, room;
 	} cases[] = {
-		{ 1, 0 },  { 2, 0 },	{ 3, 0 },     { 2, 1 },	    { 3, 1 },	  { 10, 1 },
-		{ 3, 2 },  { 4, 2 },	{ 4, 3 },     { 5, 2 },	    { 10, 9 },	  { 253, 0 },
-		{ 253, 1 }, { 253, 251 }, { 253, 252 }, { 252, 251 }, { 252, 250 },
+		{ 1, 0 },
+		{ 2, 0 },
+		{ 3, 0 },
+		{ 2, 1 },
+		{ 3, 1 },
+		{ 10, 1 },
+		{ 3, 2 },
+		{ 4, 2 },
+		{ 4, 3 },
+		{ 5, 2 },
+		{ 10, 9 },
+		{ MOST, 0 },
+		{ MOST, 1 },
+		{ MOST, MOST - 2 },
+		{ MOST, MOST - 1 },
+		{ MOST - 1, MOST - 2 },
+		{ MOST - 1, MOST - 3 },
 	};
 	int files[MOST], received[MOST];
 
@@ -374,7 +388,7 @@ static void credentials_take_no_room_from_descriptors(void)
 
 static void receive_with_everything(int type, int sock[2])
 {
-	static const size_t counts[] = { 0, 1, 2, 252, 253 };
+	static const size_t counts[] = { 0, 1, 2, MOST - 1, MOST };
 	int files[MOST], received[MOST], one;
 	size_t nfds, before;
 	char got[8];

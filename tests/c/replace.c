@@ -364,7 +364,7 @@ static void race(const char *path, unsigned flags, bool stale, int rounds)
 			_exit(0);
 		}
 	}
-	while (rounds-- > 0) {
+	for (rounds = some_of(rounds); rounds > 0; rounds--) {
 		if (!stale)
 			CHECK(unlink(path) == 0 || errno == ENOENT);
 		meet_others();

@@ -4,9 +4,6 @@
 #ifndef SHIM_H
 #define SHIM_H
 
-/* Not in every system's headers: SO_PASSPIDFD and others. */
-enum { OPTION_PASSPIDFD = 76, OPTION_PEERPIDFD = 77, OPTION_PASSRIGHTS = 83 };
-
 extern struct shim {
 	/* A security policy withholds so many of the descriptors of a message. */
 	int withhold;

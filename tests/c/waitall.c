@@ -274,7 +274,10 @@ static void as_many_markers_as_the_room_takes(void)
 {
 	static const struct {
 		size_t room, markers;
-	} cases[] = { { 0, 1 }, { 1, 1 }, { 253, 1 }, { 254, 2 }, { 506, 2 }, { 507, 3 }, { 1000, 4 } };
+	} cases[] = { { 0, 1 },	      { 1, 1 },
+		    { MOST, 1 },      { MOST + 1, 2 },
+		    { 2 * MOST, 2 },  { 2 * MOST + 1, 3 },
+		    { 3 * MOST, 3 },  { 3 * MOST + 1, 4 } };
 	int sock[2], received[1000];
 	size_t nfds;
 
