@@ -48,6 +48,7 @@ programs! {
     limits;
     lossless and "calls.c" and "shim.c";
     meet and "place.c" and "users.c";
+    mixed;
     model
         and "model_judge.c"
         and "model_receive.c"
