@@ -18,6 +18,9 @@
 #
 # With the crates in a folder `vendor` beside this file (`cargo vendor`), or in $(VENDOR), nothing
 # is fetched.
+#
+# To build for another machine, RUST_TARGET is what Rust calls it, and CC, AR and OBJCOPY are the
+# tools for it.
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -27,6 +30,7 @@ DESTDIR ?=
 BUILD ?= build
 
 CARGO ?= cargo
+RUST_TARGET ?=
 CC ?= cc
 AR ?= ar
 OBJCOPY ?= objcopy
@@ -49,7 +53,7 @@ CARGO_OFFLINE := --offline --config 'source.crates-io.replace-with="vendored"' \
 endif
 
 RUST_SOURCES := $(wildcard $(SOURCE)/src/*.rs $(SOURCE)/src/*/*.rs) $(addprefix $(SOURCE)/,Cargo.toml Cargo.lock build.rs)
-RUST_ARCHIVE := $(BUILD)/cargo/release/libancillary.a
+RUST_ARCHIVE := $(BUILD)/cargo/$(if $(RUST_TARGET),$(RUST_TARGET)/)release/libancillary.a
 HEADER_TOOL = CARGO_TARGET_DIR=$(abspath $(BUILD))/tools $(CARGO) run --quiet --locked \
 	--manifest-path $(SOURCE)/tools/header/Cargo.toml --
 EXAMPLES := $(patsubst $(SOURCE)/c-examples/%.c,$(BUILD)/examples/%,$(wildcard $(SOURCE)/c-examples/*.c))
@@ -65,7 +69,8 @@ all: $(SHARED) $(STATIC)
 # smaller.
 $(RUST_ARCHIVE): $(RUST_SOURCES)
 	CARGO_TARGET_DIR=$(abspath $(BUILD))/cargo $(CARGO) rustc --release --lib --locked $(CARGO_OFFLINE) \
-		--manifest-path $(SOURCE)/Cargo.toml -- -C force-unwind-tables=yes -C force-frame-pointers=yes
+		$(if $(RUST_TARGET),--target $(RUST_TARGET)) --manifest-path $(SOURCE)/Cargo.toml -- \
+		$(if $(RUST_TARGET),-C linker=$(CC)) -C force-unwind-tables=yes -C force-frame-pointers=yes
 	@touch $@
 
 # Cargo's archive also holds the Rust compiler's support code. What is installed is one object: our

@@ -13,9 +13,6 @@ use core::mem::{size_of, size_of_val, MaybeUninit};
 use core::ptr::{self, addr_of_mut};
 use libc::{c_int, c_uint, c_void, gid_t, iovec, msghdr, socklen_t, ssize_t, ucred};
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("libancillary supports Linux only so far");
-
 // The libc crate without its default features leaves linking the C library to us.
 #[link(name = "c")]
 extern "C" {}
