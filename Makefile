@@ -11,6 +11,7 @@
 #   make fuzz         feed hostile control data to the library for $(FUZZ_SECONDS)
 #   make compare-abi  the ABI with that of the last release (with abidiff)
 #   make check-deb    whether Debian 12 suffices to build, install and remove it (on Debian, as root)
+#   make cross-check  whether it works on other machines, with musl and on older kernels (the same)
 #   make header       generate include/ancillary.h anew from the sources
 #   make abi          describe the ABI anew in pkg/ancillary.abi
 #   make picture      draw docs/passing.svg anew (with Python)
@@ -58,7 +59,7 @@ HEADER_TOOL = CARGO_TARGET_DIR=$(abspath $(BUILD))/tools $(CARGO) run --quiet --
 	--manifest-path $(SOURCE)/tools/header/Cargo.toml --
 EXAMPLES := $(patsubst $(SOURCE)/c-examples/%.c,$(BUILD)/examples/%,$(wildcard $(SOURCE)/c-examples/*.c))
 
-.PHONY: all examples demo html bench bench-build check fuzz check-msrv check-deb compare-abi abi \
+.PHONY: all examples demo html bench bench-build check fuzz check-msrv check-deb cross-check compare-abi abi \
 	header check-header picture install uninstall clean
 .DELETE_ON_ERROR:
 
@@ -168,6 +169,9 @@ check-msrv:
 
 check-deb:
 	CARGO='$(CARGO)' VENDOR='$(VENDOR)' sh $(SOURCE)/tools/check-deb.sh $(BUILD)/deb
+
+cross-check:
+	CARGO='$(CARGO)' VENDOR='$(VENDOR)' sh $(SOURCE)/tools/check-cross.sh $(BUILD)/cross
 
 # What is installed, and where: of the pkg-config file the paths that lie below the prefix are
 # relative to it.

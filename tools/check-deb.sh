@@ -24,78 +24,23 @@ build=$(cd "$1" && pwd)
 base=$build/base
 root=$build/root
 
-step() {
-    echo "== $*"
-}
+. "$source/tools/debian.sh"
+isolate 900
 
-fail() {
-    echo "check-deb: $*" >&2
-    exit 1
-}
-
-# All but the crates is done in namespaces: no mount and no process outlives this, however it ends.
-if [ "${CHECK_DEB_ISOLATED-}" != 1 ]; then
-    [ "$(id -u)" -eq 0 ] || fail "only root can make a folder with Debian"
-    exec 9> "$build/lock"
-    flock -w 900 9 || fail "another run does not end"
-    if [ -z "${VENDOR-}" ]; then
-        VENDOR=$build/vendor
-        "${CARGO:-cargo}" vendor --quiet --locked --manifest-path "$source/Cargo.toml" \
-            "$VENDOR" > /dev/null
-    fi
-    export VENDOR CHECK_DEB_ISOLATED=1
-    setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc \
-        timeout 900 sh "$0" "$build" &
-    # A signal ends this command, but not the wait for one in the foreground.
-    trap 'exit 1' HUP INT TERM
-    wait "$!"
-    exit
-fi
-
-# Runs a command in a folder with Debian, with an environment of its own.
-inside() { # FOLDER USER COMMAND...
-    folder=$1
-    user=$2
-    shift 2
-    chroot --userspec="$user" "$folder" /usr/bin/env -i DEBIAN_FRONTEND=noninteractive \
-        HOME=/home/builder LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-        ${http_proxy:+"http_proxy=$http_proxy"} "$@"
-}
-
-make_base() {
-    apt-get update -q
-    command -v debootstrap > /dev/null ||
-        apt-get install -y -q --no-install-recommends debootstrap
-    mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' \
-        'Identifier: Packages' | sed -n 's/ bookworm main$//p' | head -n 1)
-    [ -n "$mirror" ] || fail "this machine's apt has no mirror of Debian 12"
-    eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
-
-    rm -rf --one-file-system "$base" "$base.new"
-    ${http_proxy:+env "http_proxy=$http_proxy"} \
-        debootstrap --variant=buildd --include=ca-certificates bookworm "$base.new" "$mirror"
-    inside "$base.new" root useradd --create-home builder
-    mkdir "$base.new/tmp/wanted"
-    cp -R "$source/pkg/debian" "$base.new/tmp/wanted"
-    inside "$base.new" root sh -euc '
+set_up() { # FOLDER
+    inside "$1" root useradd --create-home builder
+    mkdir "$1/tmp/wanted"
+    cp -R "$source/pkg/debian" "$1/tmp/wanted"
+    inside "$1" root sh -euc '
         apt-get update -q
         apt-get build-dep -y -q --no-install-recommends /tmp/wanted
         apt-get install -y -q --no-install-recommends '"$tools"'
-        apt-get clean
         rm -r /tmp/wanted'
-    echo "$recipe" > "$base.new/recipe"
-    mv "$base.new" "$base"
 }
 
 # What the checks need beside what the packages ask for.
 tools="iproute2 lintian pkgconf"
-recipe="$tools $(cksum < "$source/pkg/debian/control")"
-if [ "$(cat "$base/recipe" 2> /dev/null)" != "$recipe" ]; then
-    step "a folder with Debian 12"
-    trap 'tail -n 20 "$build/base.log"' EXIT
-    make_base > "$build/base.log" 2>&1
-    trap - EXIT
-fi
+make_debian "$base" "$tools $(cksum < "$source/pkg/debian/control")" set_up
 
 rm -rf --one-file-system "$root"
 cp -a "$base" "$root"
@@ -111,9 +56,7 @@ build_user() {
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$source/Cargo.toml")
 name=libancillary-$version
 home=$root/home/builder
-mkdir "$home/$name"
-tar -C "$source" -cf - --exclude-vcs --exclude=./build --exclude=./vendor --exclude=target \
-    --exclude=".${build#"$source"}" . | tar -C "$home/$name" -xf -
+copy_source "$home/$name"
 cp -R "$VENDOR" "$home/vendor"
 inside "$root" root chown -R builder: /home/builder
 
