@@ -399,11 +399,11 @@ static void run_storm(unsigned send_flags, unsigned receive_flags)
 		nanosleep(&pause, NULL);
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	} while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 <
-		 400);
+			 400 ||
+		 signals_handled <= 100);
 	storm.over = true;
 	end_thread(storm.sender);
 	end_thread(storm.receiver);
-	CHECK(signals_handled > 100);
 	CHECK_IS(storm.received_bytes, storm.sent_bytes);
 	CHECK_IS(storm.received_fds, storm.sent_fds);
 	CHECK(storm.sent_fds > 0);
