@@ -27,6 +27,7 @@ const NOT_RUN: [(&str, &str); 16] = [
     ("make check", "this test is a part of it"),
     ("make fuzz", ".ci/run does; it takes minutes"),
     ("make check-msrv", ".ci/run does; it needs Debian and its older compiler"),
+    ("make cross-check", ".ci/run does; it needs root and Debian's other compilers"),
     ("make bench", "it takes minutes; .ci/run builds it"),
     ("make bench BENCH_PAGE=docs", "as above"),
     ("cargo test --test behaviour lossless", "it builds all tests once more"),
