@@ -131,8 +131,12 @@ pub unsafe fn write_message(
     controllen: usize,
 ) {
     // SAFETY: the caller's promise. With all fields written, a msghdr is initialised: it is plain
-    // integers and pointers, and padding, which a C library that gives it a name clears.
+    // integers and pointers, and padding.
     unsafe {
+        // That of musl is fields, which are a part of the kernel's lengths. Its sendmsg clears them,
+        // but one in front of it may not.
+        #[cfg(target_env = "musl")]
+        place.write_bytes(0, 1);
         addr_of_mut!((*place).msg_name).write(ptr::null_mut());
         addr_of_mut!((*place).msg_namelen).write(0);
         addr_of_mut!((*place).msg_iov).write(iov as *mut iovec);
