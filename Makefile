@@ -94,16 +94,16 @@ LINK = $(CC) $(CFLAGS) -shared -nostartfiles -o $@ \
 
 # What is read-only after relocation has to end with a page, and GNU ld pads the file in front of
 # it for that. It is linked again with padding behind it instead, which takes memory of that page
-# and nothing of the file. Other linkers do that by themselves, and leave no gap.
-GAP = $(READELF) -lW $@ | \
-	awk '$$1 == "LOAD" { before = end; start = $$2; end = $$2 " " $$5 } END { print start, before }'
+# and nothing of the file. Where that part is not the whole of its segment, this would gain nothing.
+GAP = $(READELF) -lW $@ | awk '$$1 == "LOAD" { before = end; start = $$2; end = $$2 " " $$5 } \
+	$$1 == "GNU_RELRO" && $$2 " " $$5 == end { print start, before }'
 
 $(SHARED): $(STATIC)
 	$(LINK) $(LDFLAGS)
-	set -- $$($(GAP)) && gap=$$(($$1 - $$2 - $$3)) && test $$gap -lt 16 || { \
+	set -- $$($(GAP)) && test $$# -ne 3 || gap=$$(($$1 - $$2 - $$3)) && test "$${gap:-0}" -lt 16 || { \
 		printf 'SECTIONS { .relro_padding (NOLOAD) : { . = . + %d; } /DISCARD/ : { *(.comment) } } INSERT AFTER .got;\n' \
 			$$((gap / 16 * 16)) > $(BUILD)/padding.ld && \
-		$(LINK) $(LDFLAGS) -Wl,-T,$(BUILD)/padding.ld; }
+		$(LINK) $(LDFLAGS) -T $(BUILD)/padding.ld; }
 	ln -sf $(notdir $@) $(BUILD)/$(SONAME)
 	ln -sf $(SONAME) $(BUILD)/libancillary.so
 
