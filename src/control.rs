@@ -45,7 +45,7 @@ impl Buffer {
     }
 
     #[inline(always)]
-    pub fn start(&self) -> *const u8 {
+    fn start(&self) -> *const u8 {
         self.0.as_ptr() as *const u8
     }
 
@@ -103,7 +103,6 @@ impl Buffer {
 
     /// Appends an SCM_RIGHTS message to the `used` bytes that are there, and returns how many are
     /// there then.
-    #[inline(never)]
     pub fn append_fds(&mut self, used: usize, fds: &[c_int]) -> Result<usize> {
         self.append(used, libc::SCM_RIGHTS, fds)
     }
@@ -132,7 +131,7 @@ impl Buffer {
     }
 
     /// The descriptors in the first `length` bytes, which the kernel has filled, if these are one
-    /// SCM_RIGHTS message and nothing else.
+    /// SCM_RIGHTS message and nothing else, or nothing at all.
     ///
     /// # Safety
     /// These bytes are initialised.
@@ -140,7 +139,7 @@ impl Buffer {
     pub unsafe fn only_fds(&self, length: usize) -> Option<&[c_int]> {
         const ONE: usize = HEADER + align(INT);
         if !(ONE..=CAPACITY).contains(&length) {
-            return None;
+            return if length == 0 { Some(&[]) } else { None };
         }
         // SAFETY: a header is there; a cmsghdr is plain integers.
         let header = unsafe { (self.start() as *const cmsghdr).read() };

@@ -6,7 +6,7 @@ use core::{mem, ptr, slice};
 use libc::c_int;
 
 /// A slot that holds no descriptor.
-pub const NONE: c_int = -1;
+const NONE: c_int = -1;
 
 /// A caller's room for descriptors: filled from the front, -1 behind; and perhaps for a pidfd, -1
 /// where there is none.
@@ -32,14 +32,15 @@ pub struct Fate {
     pub lost: Option<Errno>,
 }
 
-/// Delivers descriptors to a caller's slots, and says how many, if there is room for all and all
-/// are there; else does nothing.
+/// The usual case of `Slots::take`: delivers descriptors to the caller's slots if there is room for
+/// all and all are there, and counts them. Returns whether it did.
 #[inline(always)]
 pub fn deliver(arrived: &[c_int], slots: &mut [c_int], count: &mut usize) -> bool {
     match (arrived, &mut *slots) {
         // Mostly it is one, for which a call of memcpy(3) takes longer.
         ([fd], [slot]) if *fd >= 0 => {
             *slot = *fd;
+            *count = 1;
             true
         }
         _ => deliver_many(arrived, slots, count),
@@ -130,7 +131,6 @@ impl<'a> Slots<'a> {
     /// Takes what an SCM_PIDFD message holds: a descriptor, or the negative error number of the
     /// failure to install it (the kernel says so here, and not by MSG_CTRUNC). It is closed where
     /// nobody asked for it, or one is here already. Returns why one that is wanted is not here.
-    #[cold]
     pub fn take_pidfd(&mut self, arrived: &mut [c_int]) -> Option<Errno> {
         let mut lost = None;
         if let (Some(place), Some(first)) = (&mut self.pidfd, arrived.first_mut()) {

@@ -137,8 +137,8 @@ impl Before {
         T::from_size(self.leave(value))
     }
 
-    /// A call that succeeds has to put `errno` back, because one that was retried, or a probe
-    /// that failed as expected, has overwritten it.
+    /// A call that succeeds has to put `errno` back where one that was retried, or a probe that
+    /// failed as expected, may have overwritten it.
     #[inline(never)]
     fn leave(self, value: ssize_t) -> ssize_t {
         let after = if value < 0 { value.wrapping_neg() as c_int } else { self.0 };

@@ -1,9 +1,9 @@
 //! One descriptor, as hand-written programs pass it: with a zero byte.
 
-use crate::descriptors::NONE;
 use crate::errno::{returning, Errno};
 use crate::plain;
 use crate::receive::is_end;
+use core::mem::MaybeUninit;
 use libc::{c_int, c_void};
 
 /// Send one descriptor.
@@ -48,16 +48,17 @@ pub extern "C" fn ancillary_send_fd(sock: c_int, fd: c_int) -> c_int {
 #[must_use]
 #[no_mangle]
 pub extern "C" fn ancillary_recv_fd(sock: c_int) -> c_int {
-    let (mut fd, mut nfds, mut marker) = (NONE, 1, 0u8);
-    let place: *mut u8 = &mut marker;
-    // SAFETY: there is room for one descriptor.
-    let bytes =
-        unsafe { plain::receive_fds(sock, &mut fd, &mut nfds, place as *mut c_void, 1, (0, 0)) };
+    let (mut fd, mut nfds) = (MaybeUninit::uninit(), 1);
+    let mut marker = MaybeUninit::<u8>::uninit();
+    let data = marker.as_mut_ptr() as *mut c_void;
+    // SAFETY: there is room for one descriptor, and for one byte.
+    let bytes = unsafe { plain::receive_fds(sock, fd.as_mut_ptr(), &mut nfds, data, 1, (0, 0)) };
+    if nfds == 1 {
+        // SAFETY: it has been delivered.
+        return unsafe { fd.assume_init() };
+    }
     if bytes < 0 {
         return bytes as c_int;
-    }
-    if nfds == 1 {
-        return fd;
     }
     without_descriptor(sock, bytes as usize)
 }

@@ -11,11 +11,12 @@
 //! - before a message is refused, the bytes in front of it are looked for (`plain_bytes`).
 
 use crate::control;
-use crate::descriptors::Mark;
+use crate::descriptors::{Mark, Slots};
 use crate::errno::{Errno, Result};
+use crate::flags::Flags;
 use crate::payload::{Parts, Window};
-use crate::receive::{discard, settled, Made, Receiver};
-use crate::sys;
+use crate::receive::{arrival, discard, Attempt, Receiver};
+use crate::sys::{self, Arrival};
 use core::mem::MaybeUninit;
 use core::ptr;
 use libc::{c_int, c_void, iovec};
@@ -27,7 +28,7 @@ const LOOKS: u32 = 4;
 /// As `Receiver::receive_piece`, of messages that can be delivered whole. `first` is a peek.
 #[cold]
 #[inline(never)]
-pub fn receive_piece(receiver: &mut Receiver, mut first: Option<Made>) -> Result<()> {
+pub fn receive_piece(receiver: &mut Receiver, mut first: Option<Attempt>) -> Result<()> {
     let before = receiver.slots.mark();
     let mut looks: u32 = 1;
     loop {
@@ -35,16 +36,16 @@ pub fn receive_piece(receiver: &mut Receiver, mut first: Option<Made>) -> Result
             Some(peek) => receiver.settle(peek, sys::PEEK)?,
             None => peek(receiver)?,
         };
-        let settled = sys::uncancelled(|| match receiver.refusal() {
+        let outcome = sys::uncancelled(|| match receiver.refusal() {
             None => consume(receiver, before, others),
             Some(refusal) => {
                 receiver.slots.close_since(before);
                 receive_in_front(receiver, refusal)
             }
         });
-        match settled {
+        match outcome {
             Err(Errno::ACCES) if looks < LOOKS => looks = looks.saturating_add(1),
-            settled => return settled,
+            outcome => return outcome,
         }
     }
 }
@@ -70,7 +71,6 @@ fn peek(receiver: &mut Receiver) -> Result<usize> {
 /// only if they belong to the bytes consumed, and not to a later message. Room for a pidfd takes
 /// two descriptors instead, and then the pidfd is discarded: the same answer. A datagram is
 /// consumed whole however little of it is read.
-#[inline(never)]
 fn consume(receiver: &mut Receiver, before: Mark, others: usize) -> Result<()> {
     let mut control = control::Buffer::new();
     control.prepare();
@@ -80,30 +80,29 @@ fn consume(receiver: &mut Receiver, before: Mark, others: usize) -> Result<()> {
         // A datagram, in more buffers than a part describes.
         window = payload.window(&mut parts);
     }
-    let message = &mut sys::message(&window, control.start(), others.min(control::CAPACITY));
-    let (sock, flags) = (receiver.sock, receiver.flags);
-    let outcome = sys::receive(sock, message, sys::DONTWAIT);
-    let consumed = match settled(sock, flags, outcome, message, &mut control, sys::DONTWAIT) {
-        Ok(consumed) => consumed,
-        Err(error) => {
-            receiver.slots.close_since(before);
-            return Err(error);
-        }
-    };
-    discard(&mut control, consumed.control.min(others));
-    if !consumed.control_cut {
-        receiver.slots.close_fds_since(before);
+    let message = &mut sys::message(&window, control.start_mut(), others.min(control::CAPACITY));
+    let sock = receiver.sock;
+    // SAFETY: the window and the control buffer outlive the call, and are ours.
+    let outcome = unsafe { sys::receive(sock, message, sys::DONTWAIT) };
+    let consumed = arrival(sock, Flags::NONE, outcome, message, &mut control, sys::DONTWAIT);
+    if let Ok(consumed) = &consumed {
+        discard(&mut control, consumed.control.min(others));
     }
-    receiver.received.bytes = consumed.bytes;
+    receiver.received.bytes = keep_consumed(&mut receiver.slots, before, consumed)?;
     Ok(())
 }
 
-/// Consumes what a peek delivered that found descriptors and nothing else: all those that the slots
-/// have room for, with so many bytes.
-#[inline(never)]
-pub fn consume_delivered(receiver: &mut Receiver, bytes: usize) -> Result<()> {
-    receiver.received.bytes = bytes;
-    sys::uncancelled(|| consume(receiver, Mark::NOTHING, 0))
+/// Leaves in the slots what was peeked since `before` and then consumed.
+#[inline(always)]
+pub fn keep_consumed(slots: &mut Slots, before: Mark, consumed: Result<Arrival>) -> Result<usize> {
+    if consumed.is_err() {
+        slots.close_since(before);
+    }
+    let consumed = consumed?;
+    if !consumed.control_cut {
+        slots.close_fds_since(before);
+    }
+    Ok(consumed.bytes)
 }
 
 /// Receives what stands in front of a message that is refused, if anything does.
@@ -171,6 +170,8 @@ fn look_ahead(sock: c_int, blocks: usize) -> (usize, bool) {
 /// How many bytes a peek returns that installs no descriptors: 0 where it fails.
 fn glance(sock: c_int, iov: &[iovec]) -> usize {
     let window = Window { iov: iov.as_ptr(), count: iov.len(), len: 0 };
-    let mut message = sys::message(&window, ptr::null(), 0);
-    sys::receive(sock, &mut message, sys::PEEK | sys::DONTWAIT).some().unwrap_or_default()
+    let mut message = sys::message(&window, ptr::null_mut(), 0);
+    // SAFETY: the window is the caller's, whose buffers may be written to or fail to be.
+    let outcome = unsafe { sys::receive(sock, &mut message, sys::PEEK | sys::DONTWAIT) };
+    outcome.some().unwrap_or_default()
 }

@@ -109,7 +109,6 @@ impl<'a> Payload<'a> {
     }
 
     /// What to send or fill next: all that is left.
-    #[inline(always)]
     pub fn window(&self, parts: &mut Parts) -> Window {
         match self.place {
             Place::Buffers(iov, 0) => {

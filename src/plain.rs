@@ -4,47 +4,46 @@
 use crate::arrays;
 use crate::constants::ANCILLARY_LOSSLESS;
 use crate::control::{self, Buffer};
-use crate::descriptors::{self, Slots};
+use crate::descriptors::{self, Mark, Slots};
 use crate::errno::{Before, Errno};
 use crate::flags::Flags;
 use crate::lossless;
 use crate::payload::Payload;
-use crate::receive::{Ending, Made, Receiver};
+use crate::receive::{arrival, Attempt, Ending, Receiver};
 use crate::send::send;
-use crate::sys::{self, How, Outcome, MAX_FDS};
-use core::mem::{take, MaybeUninit};
+use crate::sys::{self, Arrival, How, Outcome, MAX_FDS};
+use core::mem::{replace, MaybeUninit};
 use core::ptr::addr_of_mut;
 use core::slice;
 use libc::{c_int, c_uint, c_void, iovec, msghdr, size_t, ssize_t};
 
-/// A usual call. What it needs behind its system call is in memory that the system call has seen,
-/// so no register is saved for it.
+/// A usual call. What is needed behind its system call is read back from here then, so that no
+/// register has to be saved for it.
 #[repr(C)]
-struct Call<Place> {
+struct Call<Room> {
     message: msghdr,
     iov: iovec,
     sock: c_int,
     flags: Flags,
     how: How,
     before: Before,
-    place: Place,
+    room: Room,
 }
 
-impl<Place> Call<Place> {
-    /// Fills a call, in place: a copy would take as long as all the rest. `prepare` is for what
-    /// the system call is to find in the control data.
+impl<Room> Call<Room> {
+    /// Fills a call, in place: a copy would take as long as all the rest. `control` prepares the
+    /// control data, and says where it is and how long.
     ///
     /// # Safety
-    /// The call may be written to and stays where it is.
+    /// The call may be written to.
     #[inline(always)]
     unsafe fn begin(
         call: *mut Self,
         sock: c_int,
         iov: iovec,
-        (control, room): (*const u8, usize),
         (flags, how): (Flags, How),
-        place: Place,
-        prepare: impl FnOnce(),
+        room: Room,
+        control: impl FnOnce() -> (*mut u8, usize),
     ) {
         // SAFETY: the caller's promise.
         unsafe {
@@ -52,10 +51,9 @@ impl<Place> Call<Place> {
             addr_of_mut!((*call).sock).write(sock);
             addr_of_mut!((*call).flags).write(flags);
             addr_of_mut!((*call).how).write(how);
-            addr_of_mut!((*call).place).write(place);
+            addr_of_mut!((*call).room).write(room);
             let (message, iov) = (addr_of_mut!((*call).message), addr_of_mut!((*call).iov));
-            sys::write_message(message, iov, 1, control, room);
-            prepare();
+            sys::write_message(message, iov, 1, control);
             addr_of_mut!((*call).before).write(Before::now());
         }
     }
@@ -79,18 +77,20 @@ pub unsafe fn send_fds(
         // SAFETY: the caller's promise.
         return unsafe { send_slowly(sock, fds, nfds, iov, flags, None) };
     }
-    let mut control = Buffer::new();
-    let mut call = MaybeUninit::uninit();
     let flags = Flags::known(flags);
-    let flags = (flags, flags.how());
-    // SAFETY: all stays where it is; and the caller's promise.
-    let call = unsafe {
-        let used = (control.start(), Buffer::space(nfds));
+    let mut control = Buffer::new();
+    let mut call = MaybeUninit::<Call<()>>::uninit();
+    let call = call.as_mut_ptr();
+    // SAFETY: the caller's promise; and the call and the control data outlive the system call.
+    let (call, outcome) = unsafe {
         let fds = slice::from_raw_parts(fds, nfds);
-        Call::begin(call.as_mut_ptr(), sock, iov, used, flags, (), || control.begin(fds));
-        call.assume_init_mut()
+        Call::begin(call, sock, iov, (flags, flags.how()), (), || {
+            control.begin(fds);
+            (control.start_mut(), Buffer::space(nfds))
+        });
+        let outcome = sys::send((*call).sock, call as *const msghdr, (*call).how);
+        (&*call, outcome)
     };
-    let outcome = sys::send(call.sock, &call.message, call.how);
     if outcome.is(call.iov.iov_len) {
         return call.iov.iov_len as ssize_t;
     }
@@ -108,7 +108,7 @@ fn go_on_sending(call: &Call<()>, control: &Buffer, outcome: Outcome) -> ssize_t
     unsafe { send_slowly(call.sock, fds.as_ptr(), fds.len(), call.iov, call.flags.bits(), first) }
 }
 
-/// Whether a call can be usual: with descriptors, a payload, and flags that are known to it.
+/// Whether a call can be usual: it has an array of descriptors, a payload, and known flags.
 #[inline(always)]
 fn may_be_usual(fds: *const c_int, iov: &iovec, (flags, known): (c_uint, c_uint)) -> bool {
     if flags & !known != 0 || fds.is_null() || iov.iov_base.is_null() {
@@ -148,14 +148,15 @@ unsafe fn send_slowly(
     before.returning(send())
 }
 
-/// Where descriptors go, and how many.
+/// Where descriptors go, and how many there is room for.
 #[derive(Clone, Copy)]
 struct Room {
     fds: *mut c_int,
     nfds: *mut size_t,
+    count: usize,
 }
 
-/// Makes a flat call that receives.
+/// Makes a flat call that receives; `known` are the flags that it knows here.
 ///
 /// # Safety
 /// `nfds` is NULL, or a size is there, and room for so many descriptors at `fds`, unless that is
@@ -170,37 +171,39 @@ pub unsafe fn receive_fds(
     (flags, known): (c_uint, c_uint),
 ) -> ssize_t {
     let iov = iovec { iov_base: data, iov_len: len };
-    let room = Room { fds, nfds };
     // SAFETY: the caller's promise.
     if nfds.is_null() || unsafe { *nfds } > arrays::MOST || !may_be_usual(fds, &iov, (flags, known))
     {
         // SAFETY: the caller's promise.
-        return unsafe { receive_slowly(sock, room, iov, flags, None) };
+        return unsafe { receive_slowly(sock, fds, nfds, iov, flags, None) };
     }
-    let mut control = Buffer::new();
-    let mut call = MaybeUninit::uninit();
+    let lossless = known & flags & ANCILLARY_LOSSLESS != 0;
     let flags = Flags::known(flags);
-    let peek = if known & flags.bits() & ANCILLARY_LOSSLESS != 0 { sys::PEEK } else { 0 };
-    let flags = (flags, flags.how() | sys::CLOEXEC | peek);
-    // SAFETY: all stays where it is.
-    let call = unsafe {
-        let whole = (control.start(), control::CAPACITY);
-        Call::begin(call.as_mut_ptr(), sock, iov, whole, flags, room, || control.prepare());
-        call.assume_init_mut()
+    let how = flags.how() | sys::CLOEXEC | if lossless { sys::PEEK } else { sys::WAIT };
+    let mut control = Buffer::new();
+    let mut call = MaybeUninit::<Call<Room>>::uninit();
+    let call = call.as_mut_ptr();
+    // SAFETY: the caller's promise; and the call and the control data outlive the system call.
+    let (call, outcome) = unsafe {
+        let room = Room { fds, nfds, count: replace(&mut *nfds, 0) };
+        Call::begin(call, sock, iov, (flags, how), room, || {
+            control.prepare();
+            (control.start_mut(), control::CAPACITY)
+        });
+        let outcome = sys::receive((*call).sock, call as *mut msghdr, (*call).how);
+        (&mut *call, outcome)
     };
-    let outcome = sys::receive(call.sock, &mut call.message, call.how);
     if let Some(bytes) = outcome.some() {
         if let Some(filled) = sys::whole(&call.message) {
             // SAFETY: the kernel has filled so much of the buffer.
             if let Some(arrived) = unsafe { control.only_fds(filled) } {
+                let Room { fds, nfds, count } = call.room;
                 // SAFETY: the caller's promise.
-                let nfds = unsafe { &mut *call.place.nfds };
-                // SAFETY: the caller's promise.
-                let slots = unsafe { slice::from_raw_parts_mut(call.place.fds, *nfds) };
+                let (slots, nfds) = unsafe { (slice::from_raw_parts_mut(fds, count), &mut *nfds) };
                 if descriptors::deliver(arrived, slots, nfds) {
                     if known & ANCILLARY_LOSSLESS != 0 && call.flags.lossless() {
                         // SAFETY: the caller's promise.
-                        return unsafe { consume(call, bytes) };
+                        return unsafe { consume(call, &mut control, bytes) };
                     }
                     return bytes as ssize_t;
                 }
@@ -208,7 +211,7 @@ pub unsafe fn receive_fds(
         }
     }
     // SAFETY: the caller's promise.
-    unsafe { go_on_receiving(call, outcome, &mut control) }
+    unsafe { go_on_receiving(call, &mut control, outcome) }
 }
 
 /// Goes on behind a system call that failed, or received anything but a whole message of bytes and
@@ -220,32 +223,54 @@ pub unsafe fn receive_fds(
 #[inline(never)]
 unsafe fn go_on_receiving(
     call: &mut Call<Room>,
-    outcome: Outcome,
     control: &mut Buffer,
+    outcome: Outcome,
 ) -> ssize_t {
-    let first = (Made { outcome, message: &mut call.message, control }, call.before);
+    let Call { sock, iov, flags, before, room: Room { fds, nfds, count }, .. } = *call;
+    let first = (Attempt { outcome, message: &mut call.message, control }, before);
     // SAFETY: the caller's promise.
-    unsafe { receive_slowly(call.sock, call.place, call.iov, call.flags.bits(), Some(first)) }
+    unsafe {
+        *nfds = count;
+        receive_slowly(sock, fds, nfds, iov, flags.bits(), Some(first))
+    }
 }
 
-/// Consumes the message that was peeked, and whose descriptors have been delivered.
+/// Consumes the message that was peeked, and whose descriptors have been delivered: as
+/// `lossless::consume`, with no control data but theirs.
 ///
 /// # Safety
 /// As of `receive_fds`.
 #[inline(never)]
-unsafe fn consume(call: &Call<Room>, bytes: usize) -> ssize_t {
-    let Call { sock, flags, iov, place: Room { fds, nfds }, before, .. } = *call;
-    let consume = || {
+unsafe fn consume(call: &mut Call<Room>, control: &mut Buffer, bytes: usize) -> ssize_t {
+    call.iov.iov_len = bytes;
+    sys::leave_no_room(&mut call.message);
+    sys::uncancelled(|| {
+        // SAFETY: what the message points to is the caller's buffer.
+        let outcome = unsafe { sys::receive(call.sock, &mut call.message, sys::DONTWAIT) };
+        if outcome.is(bytes) && Arrival::new(bytes, &call.message).control_cut {
+            return bytes as ssize_t;
+        }
         // SAFETY: the caller's promise.
-        let (nfds, slots) = unsafe { (&mut *nfds, slice::from_raw_parts_mut(fds, *nfds)) };
-        let payload = Payload::buffer(iov.iov_base, iov.iov_len);
-        *nfds = 0;
-        let mut receiver = Receiver::new(sock, flags, Ending::Strict, payload, Slots::full(slots));
-        lossless::consume_delivered(&mut receiver, bytes)?;
-        *nfds = receiver.slots.filled();
-        Ok(receiver.received.bytes)
-    };
-    before.returning(consume())
+        unsafe { keep_consumed(call, control, outcome) }
+    })
+}
+
+/// # Safety
+/// As of `receive_fds`.
+#[cold]
+#[inline(never)]
+unsafe fn keep_consumed(call: &mut Call<Room>, control: &mut Buffer, outcome: Outcome) -> ssize_t {
+    let Room { fds, nfds, .. } = call.room;
+    // SAFETY: the caller's promise.
+    let mut slots = Slots::full(unsafe { slice::from_raw_parts_mut(fds, *nfds) });
+    // What the peek has filled is not to be taken for what a failure leaves behind.
+    control.prepare();
+    let message = &mut call.message;
+    let consumed = arrival(call.sock, Flags::NONE, outcome, message, control, sys::DONTWAIT);
+    let bytes = lossless::keep_consumed(&mut slots, Mark::NOTHING, consumed);
+    // SAFETY: the caller's promise.
+    unsafe { *nfds = slots.filled() };
+    call.before.returning(bytes)
 }
 
 /// Checks everything, and receives; `first` is what has been done of it already.
@@ -256,25 +281,26 @@ unsafe fn consume(call: &Call<Room>, bytes: usize) -> ssize_t {
 #[inline(never)]
 unsafe fn receive_slowly(
     sock: c_int,
-    room: Room,
+    fds: *mut c_int,
+    nfds: *mut size_t,
     iov: iovec,
     flags: c_uint,
-    first: Option<(Made, Before)>,
+    first: Option<(Attempt, Before)>,
 ) -> ssize_t {
-    let (made, before) = match first {
-        Some((made, before)) => (Some(made), before),
+    let (attempt, before) = match first {
+        Some((attempt, before)) => (Some(attempt), before),
         None => (None, Before::now()),
     };
     let receive = || {
         // SAFETY: the caller's promise.
-        let nfds = unsafe { room.nfds.as_mut() }.ok_or(Errno::INVAL)?;
-        let count = take(nfds);
+        let nfds = unsafe { nfds.as_mut() }.ok_or(Errno::INVAL)?;
+        let count = replace(nfds, 0);
         // SAFETY: the caller's promise.
-        let slots = Slots::new(unsafe { arrays::filled(room.fds, count) }?);
+        let slots = Slots::new(unsafe { arrays::filled(fds, count) }?);
         let flags = Flags::parse(flags, Flags::RECEIVE)?;
         let payload = Payload::flat(iov.iov_base, iov.iov_len, count)?;
         let mut receiver = Receiver::new(sock, flags, Ending::Strict, payload, slots);
-        receiver.receive(made)?;
+        receiver.receive(attempt)?;
         *nfds = receiver.slots.filled();
         Ok(receiver.received.bytes)
     };

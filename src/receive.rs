@@ -72,7 +72,7 @@ pub struct Receiver<'a> {
 }
 
 /// A system call that has been made, and where it put what came.
-pub struct Made<'a> {
+pub struct Attempt<'a> {
     pub outcome: Outcome,
     pub message: &'a mut msghdr,
     pub control: &'a mut control::Buffer,
@@ -94,7 +94,7 @@ impl<'a> Receiver<'a> {
     /// is the system call for the first, where it has been made already.
     #[cold]
     #[inline(never)]
-    pub fn receive(&mut self, first: Option<Made>) -> Result<()> {
+    pub fn receive(&mut self, first: Option<Attempt>) -> Result<()> {
         self.receive_piece(first)?;
         self.payload.advance(self.received.bytes);
         if self.flags.waitall() && self.payload.left() > 0 {
@@ -146,7 +146,7 @@ impl<'a> Receiver<'a> {
     }
 
     #[inline(never)]
-    fn receive_piece(&mut self, first: Option<Made>) -> Result<()> {
+    fn receive_piece(&mut self, first: Option<Attempt>) -> Result<()> {
         if self.flags.lossless() {
             return lossless::receive_piece(self, first);
         }
@@ -155,7 +155,7 @@ impl<'a> Receiver<'a> {
         // taken from the queue loses them when its thread is cancelled, and hides the signal that
         // ends it.
         match first {
-            Some(made) => self.settle(made, sys::WAIT)?,
+            Some(attempt) => self.settle(attempt, sys::WAIT)?,
             None => self.receive_once(&payload.window(&mut parts), sys::WAIT)?,
         };
         Ok(())
@@ -167,17 +167,19 @@ impl<'a> Receiver<'a> {
     pub fn receive_once(&mut self, window: &Window, how: How) -> Result<usize> {
         let mut control = control::Buffer::new();
         control.prepare();
-        let mut message = sys::message(window, control.start(), control::CAPACITY);
-        let outcome = sys::receive(self.sock, &mut message, self.flags.how_to_receive() | how);
-        self.settle(Made { outcome, message: &mut message, control: &mut control }, how)
+        let mut message = sys::message(window, control.start_mut(), control::CAPACITY);
+        let call = self.flags.how_to_receive() | how;
+        // SAFETY: the window and the control buffer outlive the call, and are ours.
+        let outcome = unsafe { sys::receive(self.sock, &mut message, call) };
+        self.settle(Attempt { outcome, message: &mut message, control: &mut control }, how)
     }
 
     /// Goes on behind a system call.
     #[inline(never)]
-    pub fn settle(&mut self, made: Made, how: How) -> Result<usize> {
-        let Made { outcome, message, control } = made;
+    pub fn settle(&mut self, attempt: Attempt, how: How) -> Result<usize> {
+        let Attempt { outcome, message, control } = attempt;
         let how = self.flags.how_to_receive() | how;
-        let arrival = settled(self.sock, self.flags, outcome, message, control, how)?;
+        let arrival = arrival(self.sock, self.flags, outcome, message, control, how)?;
         Ok(self.unpack(&arrival, control))
     }
 
@@ -229,7 +231,7 @@ impl<'a> Receiver<'a> {
 
 /// What has arrived with a system call, which is made again if a signal has ended it.
 #[inline(never)]
-pub fn settled(
+pub fn arrival(
     sock: c_int,
     flags: Flags,
     outcome: Outcome,
@@ -237,7 +239,12 @@ pub fn settled(
     control: &mut control::Buffer,
     how: How,
 ) -> Result<Arrival> {
-    match flags.going_on(outcome.checked(), || sys::receive(sock, message, how).checked()) {
+    let again = || {
+        sys::set_control(message, control.start_mut());
+        // SAFETY: the window and the control buffer outlive the call, and are ours.
+        unsafe { sys::receive(sock, message, how) }.checked()
+    };
+    match flags.going_on(outcome.checked(), again) {
         Ok(bytes) => Ok(Arrival::new(bytes, message)),
         Err(error) => {
             if error == Errno::FAULT {
@@ -250,7 +257,6 @@ pub fn settled(
 }
 
 /// Closes every descriptor in what the kernel has filled of a control buffer.
-#[cold]
 pub fn discard(control: &mut control::Buffer, filled: usize) {
     // SAFETY: the kernel has filled so much of the buffer.
     for (message, _) in unsafe { control.received(filled) } {

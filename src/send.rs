@@ -58,8 +58,9 @@ fn send_all(
             true => payload.window(&mut parts),
             false => payload.part(1, &mut parts),
         };
-        let message = sys::message(&window, control.start(), used);
-        let call = || sys::send(sock, &message, flags.how());
+        let message = sys::message(&window, control.start_mut(), used);
+        // SAFETY: window and control data outlive the calls.
+        let call = || unsafe { sys::send(sock, &message, flags.how()) };
         let outcome = first.take().unwrap_or_else(call);
         let n = match flags.going_on(outcome.checked(), || call().checked()) {
             Ok(n) => n,

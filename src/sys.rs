@@ -109,16 +109,16 @@ fn checked(result: ssize_t) -> Result<usize> {
 }
 
 /// A message to send, or to receive, with so much control data, or room for it.
-pub fn message(window: &Window, control: *const u8, controllen: usize) -> msghdr {
+pub fn message(window: &Window, control: *mut u8, controllen: usize) -> msghdr {
     let mut message = MaybeUninit::uninit();
     // SAFETY: the place is ours to write to.
     unsafe {
-        write_message(message.as_mut_ptr(), window.iov, window.count, control, controllen);
+        write_message(message.as_mut_ptr(), window.iov, window.count, || (control, controllen));
         message.assume_init()
     }
 }
 
-/// The same, in place.
+/// The same, in place; `control` is asked last.
 ///
 /// # Safety
 /// The place may be written to.
@@ -127,37 +127,55 @@ pub unsafe fn write_message(
     place: *mut msghdr,
     iov: *const iovec,
     count: usize,
-    control: *const u8,
-    controllen: usize,
+    control: impl FnOnce() -> (*mut u8, usize),
 ) {
     // SAFETY: the caller's promise. With all fields written, a msghdr is initialised: it is plain
     // integers and pointers, and padding.
     unsafe {
-        // That of musl is fields, which are a part of the kernel's lengths. Its sendmsg clears them,
-        // but one in front of it may not.
+        // That of musl is fields, a part of what the kernel takes for lengths. musl's sendmsg
+        // clears them, but one in front of it may not.
         #[cfg(target_env = "musl")]
         place.write_bytes(0, 1);
         addr_of_mut!((*place).msg_name).write(ptr::null_mut());
         addr_of_mut!((*place).msg_namelen).write(0);
         addr_of_mut!((*place).msg_iov).write(iov as *mut iovec);
         addr_of_mut!((*place).msg_iovlen).write(count as _);
+        addr_of_mut!((*place).msg_flags).write(0);
+        let (control, controllen) = control();
         addr_of_mut!((*place).msg_control).write(control as *mut c_void);
         addr_of_mut!((*place).msg_controllen).write(controllen as _);
-        addr_of_mut!((*place).msg_flags).write(0);
     }
 }
 
-/// sendmsg(2), once. Never raises SIGPIPE.
+/// Says where control data goes, anew: nothing but the system call may have written there since,
+/// or the compiler may take that for what is there.
 #[inline(always)]
-pub fn send(sock: c_int, message: &msghdr, how: How) -> Outcome {
-    // SAFETY: what the message points to outlives the call, and sendmsg only reads it.
+pub fn set_control(message: &mut msghdr, control: *mut u8) {
+    message.msg_control = control as *mut c_void;
+}
+
+/// Leaves no room for control data, which is discarded then.
+pub fn leave_no_room(message: &mut msghdr) {
+    message.msg_controllen = 0;
+}
+
+/// sendmsg(2), once. Never raises SIGPIPE.
+///
+/// # Safety
+/// There is a message, and all that it points to.
+#[inline(always)]
+pub unsafe fn send(sock: c_int, message: *const msghdr, how: How) -> Outcome {
+    // SAFETY: the caller's promise; sendmsg only reads.
     Outcome(unsafe { libc::sendmsg(sock, message, libc::MSG_NOSIGNAL | how) })
 }
 
 /// recvmsg(2), once.
+///
+/// # Safety
+/// There is a message, and all that it points to, which may be written to.
 #[inline(always)]
-pub fn receive(sock: c_int, message: &mut msghdr, how: How) -> Outcome {
-    // SAFETY: what the message points to outlives the call, and is ours to write to.
+pub unsafe fn receive(sock: c_int, message: *mut msghdr, how: How) -> Outcome {
+    // SAFETY: the caller's promise.
     Outcome(unsafe { libc::recvmsg(sock, message, how) })
 }
 

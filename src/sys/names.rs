@@ -188,7 +188,6 @@ pub fn open_directory(path: &Address, readable: bool) -> Result<Fd> {
     open(path.path(), if readable { libc::O_RDONLY } else { libc::O_PATH })
 }
 
-#[inline(never)]
 fn open(path: *const c_char, flags: c_int) -> Result<Fd> {
     // SAFETY: the path is a string that outlives the call.
     Fd::new(unsafe { libc::open(path, flags | libc::O_CLOEXEC) })
