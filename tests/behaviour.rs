@@ -61,6 +61,7 @@ programs! {
     peer and "calls.c" and "shim.c" and "users.c";
     receive;
     replace and "calls.c" and "place.c" and "users.c";
+    ring;
     send;
     signals;
     stream;
