@@ -37,6 +37,7 @@ macro_rules! programs {
 
 programs! {
     ancil;
+    anywhere and "place.c";
     appear and "place.c" and "users.c";
     arguments;
     // So that clean-up handlers are found by unwinding through the library.
