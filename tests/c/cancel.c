@@ -8,6 +8,9 @@
 
 #include <ancillary.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,6 +103,27 @@ static void receive_all_lossless(struct waiting *waiting)
 	check_failed(__FILE__, __LINE__, "it waits");
 }
 
+static void receive_creds(struct waiting *waiting)
+{
+	struct ancillary_creds creds;
+	char got[8];
+
+	CHECK(ancillary_recv_creds(waiting->sock, &creds, got, 8, 0) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
+static void receive_one_as_before(struct waiting *waiting)
+{
+	CHECK(ancil_recv_fd(waiting->sock, waiting->fds) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
+static void receive_several_as_before(struct waiting *waiting)
+{
+	CHECK(ancil_recv_fds(waiting->sock, waiting->fds, LENGTH(waiting->fds)) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
 /* A message in the last slots of which the pidfd is kept, for clean_up(). */
 static void receive_message(struct waiting *waiting, unsigned flags)
 {
@@ -117,6 +141,11 @@ static void receive_message(struct waiting *waiting, unsigned flags)
 	pthread_cleanup_pop(0);
 }
 
+static void receive_message_once(struct waiting *waiting)
+{
+	receive_message(waiting, 0);
+}
+
 static void receive_message_all(struct waiting *waiting)
 {
 	receive_message(waiting, ANCILLARY_WAITALL);
@@ -129,20 +158,26 @@ static void receive_message_lossless(struct waiting *waiting)
 
 static void cancel_receives(int type, int sock[2])
 {
+	static void (*const calls[])(struct waiting *) = {
+		receive_one,
+		receive_several,
+		receive_all,
+		receive_all_lossless,
+		receive_creds,
+		receive_one_as_before,
+		receive_several_as_before,
+		receive_message_once,
+		receive_message_all,
+		receive_message_lossless,
+	};
 	struct waiting waiting = { .sock = sock[THERE] };
 	int file, received;
 
 	(void)type;
-	waiting.call = receive_one;
-	cancel_it(&waiting);
-	waiting.call = receive_several;
-	cancel_it(&waiting);
-	waiting.call = receive_all;
-	cancel_it(&waiting);
-	waiting.call = receive_all_lossless;
-	cancel_it(&waiting);
-	waiting.call = receive_message_all;
-	cancel_it(&waiting);
+	for (size_t i = 0; i < LENGTH(calls); i++) {
+		waiting.call = calls[i];
+		cancel_it(&waiting);
+	}
 	/* The socket is as good as before. */
 	open_files(&file, 1);
 	CHECK_OK(ancillary_send_fd(sock[HERE], file), 0);
@@ -202,16 +237,40 @@ static void send_several(struct waiting *waiting)
 	check_failed(__FILE__, __LINE__, "it waits");
 }
 
+static void send_message(struct waiting *waiting)
+{
+	struct iovec iov = { (void *)"abc", 3 };
+	struct ancillary_msg msg = { .size = sizeof msg, .iov = &iov, .iovlen = 1 };
+
+	CHECK(ancillary_send_msg(waiting->sock, &msg, 0) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
+static void send_creds(struct waiting *waiting)
+{
+	CHECK(ancillary_send_creds(waiting->sock, NULL, "abc", 3, 0) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
+static void send_one_as_before(struct waiting *waiting)
+{
+	CHECK(ancil_send_fd(waiting->sock, waiting->sock) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
 static void cancel_sends(int type, int sock[2])
 {
+	static void (*const calls[])(struct waiting *) = {
+		send_one, send_several, send_message, send_creds, send_one_as_before,
+	};
 	struct waiting waiting = { .sock = sock[HERE] };
 
 	(void)type;
 	fill(sock[HERE]);
-	waiting.call = send_one;
-	cancel_it(&waiting);
-	waiting.call = send_several;
-	cancel_it(&waiting);
+	for (size_t i = 0; i < LENGTH(calls); i++) {
+		waiting.call = calls[i];
+		cancel_it(&waiting);
+	}
 }
 
 static void a_send_can_be_cancelled(void)
@@ -280,6 +339,122 @@ static void closing_is_not_cancelled(void)
 	CHECK(closed_all);
 }
 
+/* --- the instant of arrival --- */
+
+enum { THREADS = 2000 };
+
+/* A flood of descriptors, received by one thread after another. */
+struct flood {
+	int sock[2];
+	int file;
+	bool over;
+	int sent, received;
+};
+
+static int now(const int *count)
+{
+	return __atomic_load_n(count, __ATOMIC_SEQ_CST);
+}
+
+static void add_one(int *count)
+{
+	__atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST);
+}
+
+static void *send_until_over(void *argument)
+{
+	struct flood *flood = argument;
+
+	while (!__atomic_load_n(&flood->over, __ATOMIC_SEQ_CST)) {
+		CHECK_IS(ancillary_send_fd(flood->sock[HERE], flood->file), 0);
+		add_one(&flood->sent);
+	}
+	close_end(flood->sock, HERE);
+	return NULL;
+}
+
+static void *receive_until_cancelled(void *argument)
+{
+	struct flood *flood = argument;
+
+	for (;;) {
+		int fd = ancillary_recv_fd(flood->sock[THERE]);
+
+		CHECK(fd >= 0);
+		add_one(&flood->received);
+		ancillary_close_fds(&fd, 1);
+	}
+	return NULL;
+}
+
+/* As the manual advises. */
+static void *receive_and_lose_none(void *argument)
+{
+	struct flood *flood = argument;
+	struct pollfd readable = { .fd = flood->sock[THERE], .events = POLLIN };
+	int before;
+
+	for (;;) {
+		int fd;
+		size_t nfds = 1;
+
+		CHECK(poll(&readable, 1, -1) == 1);
+		CHECK(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before) == 0);
+		if (ancillary_recv_fds(readable.fd, &fd, &nfds, NULL, 0, ANCILLARY_DONTWAIT) > 0)
+			add_one(&flood->received);
+		ancillary_close_fds(&fd, nfds);
+		CHECK(pthread_setcancelstate(before, &before) == 0);
+	}
+	return NULL;
+}
+
+/* Returns how many descriptors were received and not counted by a thread that
+ * was cancelled, having checked that these are open, and no other. */
+static int lost_by(void *(*receive)(void *))
+{
+	struct flood flood = { .over = false };
+	pthread_t sender;
+	size_t before;
+	int fd, lost;
+
+	open_files(&flood.file, 1);
+	before = open_descriptors();
+	open_pair(SOCK_STREAM, flood.sock);
+	sender = start_thread(send_until_over, &flood);
+	for (int i = 0; i < THREADS; i++) {
+		int enough = now(&flood.received) + 1 + i % 10;
+		pthread_t thread = start_thread(receive, &flood);
+
+		while (now(&flood.received) < enough)
+			sched_yield();
+		CHECK(pthread_cancel(thread) == 0);
+		CHECK(end_thread(thread) == PTHREAD_CANCELED);
+	}
+	__atomic_store_n(&flood.over, true, __ATOMIC_SEQ_CST);
+	while ((fd = ancillary_recv_fd(flood.sock[THERE])) >= 0) {
+		flood.received++;
+		close_files(&fd, 1);
+	}
+	CHECK_IS(fd, -EPIPE);
+	end_thread(sender);
+	close_pair(flood.sock);
+	lost = flood.sent - flood.received;
+	CHECK_IS(open_descriptors(), before + (size_t)lost);
+	for (fd = 0; fd < (int)before + lost + 16; fd++)
+		if (fd != flood.file && same_file(fd, flood.file))
+			close_files(&fd, 1);
+	close_files(&flood.file, 1);
+	return lost;
+}
+
+static void the_instant_of_arrival(void)
+{
+	/* That is the kernel's and the C library's, so there is nothing to
+	 * require. */
+	printf("%d of %d threads lost one\n", lost_by(receive_until_cancelled), THREADS);
+	CHECK_IS(lost_by(receive_and_lose_none), 0);
+}
+
 CHECK_MAIN(CASE(a_receive_can_be_cancelled), CASE(what_has_come_is_in_the_array),
 	   CASE(a_send_can_be_cancelled), CASE(a_long_send_can_be_cancelled),
-	   CASE(closing_is_not_cancelled))
+	   CASE(closing_is_not_cancelled), CASE(the_instant_of_arrival))
