@@ -439,6 +439,15 @@ fn shared_library_loads() {
     load(&shipped().shared);
 }
 
+#[test]
+fn shared_library_can_be_loaded_ten_thousand_times() {
+    let dir = TempDir::new();
+    let program = dir.path().join("reload");
+    let sources = ["reload.c", "check.c", "kit.c"].map(c_file);
+    run_ok(compiler().args(["-std=c99", "-pthread", "-o"]).arg(&program).args(sources).arg("-ldl"));
+    run_ok(Command::new(&program).env("RELOAD_LIBRARY", &shipped().shared));
+}
+
 /// The one that cargo links, without versions: for development, and for who has no make.
 #[test]
 fn library_of_cargo_loads_as_well() {

@@ -335,6 +335,30 @@ void *end_thread(pthread_t thread)
 	return result;
 }
 
+/* The kernel keeps a count as well, which is wrong by some pages for each
+ * processor (VmRSS); this it counts now. */
+static long count_resident_kb(void)
+{
+	char line[128];
+	long kb = 0;
+	FILE *memory = fopen("/proc/self/smaps_rollup", "re");
+
+	CHECK(memory);
+	while (fgets(line, sizeof line, memory))
+		if (sscanf(line, "Rss: %ld", &kb) == 1)
+			break;
+	fclose(memory);
+	CHECK(kb > 0);
+	return kb;
+}
+
+long resident_kb(void)
+{
+	/* Looking takes some, too, the first time. */
+	count_resident_kb();
+	return count_resident_kb();
+}
+
 void check_child(pid_t pid)
 {
 	int status;

@@ -105,6 +105,9 @@ int some_of(int often);
 pthread_t start_thread(void *(*run)(void *), void *argument);
 void *end_thread(pthread_t thread);
 
+/* How much memory this process takes. */
+long resident_kb(void);
+
 /* Checks that a forked process ends with 0. */
 void check_child(pid_t pid);
 
