@@ -1,9 +1,11 @@
 //! How the library behaves, seen by C programs: each is a list of cases in `tests/c`, compiled
-//! and run with the shared library and with the archive.
+//! and run with the shared library and with the archive. ANCILLARY_TEST_RUNNER in the environment
+//! is a command to run them with, such as valgrind.
 
 mod common;
 
 use common::{Link, TempDir};
+use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -14,7 +16,17 @@ fn pass(name: &str, link: Link, extra: &[&str], more: &[&str]) {
     // Also for programs that become another user.
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("an open folder");
     let program = common::cases(name, link, extra, more);
-    common::pass(Command::new(program).env("TMPDIR", dir.path()));
+    let runner = env::var("ANCILLARY_TEST_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let mut command = match words.next() {
+        None => Command::new(program),
+        Some(runner) => {
+            let mut command = Command::new(runner);
+            command.args(words).arg(program);
+            command
+        }
+    };
+    common::pass(command.env("TMPDIR", dir.path()));
 }
 
 macro_rules! programs {

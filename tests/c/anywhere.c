@@ -263,17 +263,18 @@ static const struct {
 
 /* --- in a handler, which has interrupted the same function --- */
 
-enum { INTERRUPTIONS = 100, INTERVAL_US = 50 };
+enum { INTERRUPTIONS = 50, MOST_US = 200 };
 
 static struct set interrupted, own;
 static void (*use)(struct set *set);
-static volatile sig_atomic_t interruptions;
+static volatile sig_atomic_t pending, interruptions;
 
 static void use_in_handler(int number)
 {
 	int error = errno;
 
 	(void)number;
+	pending = 0;
 	if (!interrupted.inside)
 		return;
 	use(&own);
@@ -281,11 +282,29 @@ static void use_in_handler(int number)
 	errno = error;
 }
 
-static void repeat_timer(int microseconds)
+/* One signal at a time, so that also a slow machine gets on between them. */
+static void signal_soon(unsigned random)
 {
-	struct itimerval every = { { 0, microseconds }, { 0, microseconds } };
+	struct itimerval once = { { 0, 0 }, { 0, 1 + (suseconds_t)(random % MOST_US) } };
 
-	CHECK(setitimer(ITIMER_REAL, &every, NULL) == 0);
+	pending = 1;
+	CHECK(setitimer(ITIMER_REAL, &once, NULL) == 0);
+}
+
+static void interrupt(void)
+{
+	unsigned random = 1;
+
+	interruptions = 0;
+	while (interruptions < INTERRUPTIONS) {
+		if (!pending) {
+			random = random * 1664525 + 1013904223;
+			signal_soon(random >> 16);
+		}
+		use(&interrupted);
+	}
+	while (pending)
+		use(&interrupted);
 }
 
 static void interrupt_each(void)
@@ -300,11 +319,7 @@ static void interrupt_each(void)
 	for (size_t i = 0; i < LENGTH(uses); i++) {
 		check_about("%s", uses[i].name);
 		use = uses[i].use;
-		interruptions = 0;
-		repeat_timer(INTERVAL_US);
-		while (interruptions < INTERRUPTIONS)
-			use(&interrupted);
-		repeat_timer(0);
+		interrupt();
 	}
 	close_set(&interrupted);
 	close_set(&own);
@@ -318,19 +333,22 @@ static void a_handler_may_interrupt_the_same_function(void)
 
 /* --- between fork and exec --- */
 
-static volatile bool enough;
+static bool enough;
 
 static void *use_all_the_time(void *name)
 {
 	struct set set;
 
 	open_set(&set, name);
-	while (!enough)
+	while (!__atomic_load_n(&enough, __ATOMIC_SEQ_CST))
 		for (size_t i = 0; i < LENGTH(uses); i++)
 			uses[i].use(&set);
 	close_set(&set);
 	return NULL;
 }
+
+/* What this program was started from. */
+static char own_path[4096];
 
 /* Only what may be called between fork and exec. */
 static void use_and_exec(struct set *set)
@@ -341,7 +359,7 @@ static void use_and_exec(struct set *set)
 		uses[i].use(set);
 	if (dup2(set->files[0], STDOUT_FILENO) < 0)
 		_exit(1);
-	execv("/proc/self/exe", arguments);
+	execv(own_path, arguments);
 	_exit(2);
 }
 
@@ -353,6 +371,7 @@ static void fork_from_threads(void)
 	int there = ancillary_listen("there", SOCK_DGRAM, 0600, 0);
 
 	CHECK(there >= 0);
+	CHECK(readlink("/proc/self/exe", own_path, sizeof own_path - 1) > 0);
 	open_set(&set, "child");
 	for (size_t i = 0; i < LENGTH(names); i++)
 		threads[i] = start_thread(use_all_the_time, names[i]);
@@ -363,7 +382,7 @@ static void fork_from_threads(void)
 			use_and_exec(&set);
 		check_child(pid);
 	}
-	enough = true;
+	__atomic_store_n(&enough, true, __ATOMIC_SEQ_CST);
 	for (size_t i = 0; i < LENGTH(names); i++)
 		end_thread(threads[i]);
 	close_set(&set);

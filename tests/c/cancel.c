@@ -341,7 +341,7 @@ static void closing_is_not_cancelled(void)
 
 /* --- the instant of arrival --- */
 
-enum { THREADS = 2000 };
+enum { THREADS = 500 };
 
 /* A flood of descriptors, received by one thread after another. */
 struct flood {

@@ -43,7 +43,7 @@ size_t open_descriptors(void);
 void raise_limit(void);
 
 /* Sets the soft limit so that exactly so many more descriptors can be opened,
- * and returns what it was. */
+ * and returns what it was.  Where limits do not bind, the case is skipped. */
 rlim_t leave_slots(size_t slots);
 void set_limit(rlim_t limit);
 

@@ -293,13 +293,13 @@ static void a_socket_that_may_not_be_connected_to(void)
 static void a_file_system_that_cannot_be_written(void)
 {
 	need_root();
-	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0)
 		check_skip("no mount namespaces");
 	enter_place();
 	CHECK(mkdir("fixed", 0777) == 0);
 	CHECK(mount("none", "fixed", "tmpfs", 0, NULL) == 0);
 	make_stale("fixed/stale", SOCK_STREAM);
-	CHECK(mount("none", "fixed", NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+	CHECK(mount("none", "fixed", "none", MS_REMOUNT | MS_RDONLY, NULL) == 0);
 	check_refused_as("fixed/s", EROFS, ENOENT);
 	CHECK_ERR(ancillary_listen("fixed/stale", SOCK_STREAM, 0666, 0), EADDRINUSE);
 	CHECK_ERR(ancillary_listen("fixed/stale", SOCK_STREAM, 0666, ANCILLARY_REPLACE), EROFS);

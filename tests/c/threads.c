@@ -154,7 +154,7 @@ static void two_writers_share_a_socket(void)
 
 /* --- after fork --- */
 
-static volatile bool enough;
+static bool enough;
 
 static void *pass_all_the_time(void *argument)
 {
@@ -164,7 +164,7 @@ static void *pass_all_the_time(void *argument)
 	(void)argument;
 	open_pair(SOCK_STREAM, sock);
 	open_files(&file, 1);
-	while (!enough) {
+	while (!__atomic_load_n(&enough, __ATOMIC_SEQ_CST)) {
 		size_t nfds = 2;
 
 		CHECK_IS(ancillary_send_fds(sock[HERE], &file, 1, "ab", 2, 0), 2);
@@ -215,7 +215,7 @@ static void the_child_of_a_threaded_program_may_pass(void)
 			pass_in_child(sock);
 		check_child(pid);
 	}
-	enough = true;
+	__atomic_store_n(&enough, true, __ATOMIC_SEQ_CST);
 	for (size_t i = 0; i < LENGTH(busy); i++)
 		end_thread(busy[i]);
 	close_pair(sock);
