@@ -95,6 +95,20 @@ class Test(unittest.TestCase):
         with self.assertRaises(Interrupted):
             self.receive_with_signal(handler, 301, 10, whole=True)
 
+    def test_files_may_be_made_while_they_are_taken(self):
+        ancillary.send(self.theirs, (select.epoll() for _ in range(2)))
+        for file in ancillary.receive(self.ours, 2, 1)[1]:
+            file.close()
+
+    def test_data_is_what_is_like_bytes(self):
+        for data in b"data", bytearray(b"data"), memoryview(b"a date")[2:]:
+            ancillary.send(self.theirs, [], data)
+            self.assertEqual(self.ours.recv(10), bytes(data))
+        for call in (lambda: ancillary.send(self.theirs, [], "data"),
+                     lambda: ancillary.send_creds(self.theirs, "data")):
+            with self.assertRaises(TypeError):
+                call()
+
     def test_timeouts_hold(self):
         self.ours.settimeout(0.01)
         with self.assertRaises(TimeoutError):

@@ -48,6 +48,8 @@ def send(sock, files, data=b""):
     253 files have gone with each of these bytes, as long as there are any. Without data, bytes of
     zero are sent.
     """
+    # Files that nothing else refers to stay open until they are sent.
+    files, data = list(files), _bytes(data)
     fds = [file if isinstance(file, int) else file.fileno() for file in files]
     return _call(
         lambda: _lib.ancillary_send_fds(
@@ -92,12 +94,11 @@ def receive(sock, room, size, whole=False, wrap=as_file):
             # A call that waits for all comes back after a signal with what it has.
             if not whole or result == 0 or have == size:
                 break
-        for i in range(got):
-            files.append(wrap(fds[i]))
-            fds[i] = -1
+        files.extend(map(wrap, fds[0:got]))
         return ffi.buffer(data, have)[:], files
     except BaseException:
-        _lib.ancillary_close_fds(fds, room)
+        # The files own the first of them.
+        _lib.ancillary_close_fds(fds + len(files), room - len(files))
         for file in files:
             file.close()
         raise
@@ -110,6 +111,7 @@ def pass_creds(sock, on=True):
 
 def send_creds(sock, data=b""):
     """Sends data with this process's identity, and returns how many bytes have gone."""
+    data = _bytes(data)
     return _call(
         lambda: _lib.ancillary_send_creds(
             sock.fileno(), ffi.NULL, data or ffi.NULL, len(data), _lib.ANCILLARY_INTR
@@ -137,6 +139,11 @@ def peer(sock):
     creds = ffi.new("struct ancillary_creds *")
     _call(lambda: _lib.ancillary_peer_creds(sock.fileno(), creds))
     return Creds(creds.pid, creds.uid, creds.gid)
+
+
+def _bytes(data):
+    """What is like bytes, as socket.send takes it, and not a string."""
+    return memoryview(data).tobytes()
 
 
 def _encoded(path):
