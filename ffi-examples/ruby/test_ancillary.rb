@@ -13,9 +13,9 @@ class TestAncillary < Minitest::Test
   def setup
     @before = descriptors
     # Ours blocks; Ruby makes sockets that do not.
-    name = "@ancillary-#{Process.pid}"
-    Ancillary.listen(name) do |server|
-      @ours = Ancillary.connect(name)
+    @name = "@ancillary-#{Process.pid}"
+    Ancillary.listen(@name) do |server|
+      @ours = Ancillary.connect(@name)
       @theirs = server.accept
     end
   end
@@ -94,6 +94,16 @@ class TestAncillary < Minitest::Test
   def test_a_timeout_ends_sending
     assert_raises(Timeout::Error) do
       Timeout.timeout(0.01) { Ancillary.send_files(@ours, [], "x" * (1 << 20)) }
+    end
+  end
+
+  def test_a_timeout_ends_connecting
+    Ancillary.listen(@name) do |server|
+      # With that there is room for one that is not accepted.
+      server.listen(0)
+      Ancillary.connect(@name) do
+        assert_raises(Timeout::Error) { Timeout.timeout(0.01) { Ancillary.connect(@name) } }
+      end
     end
   end
 

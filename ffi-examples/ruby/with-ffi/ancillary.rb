@@ -96,16 +96,17 @@ module Ancillary
         # A call that waits for all comes back after a signal with what it has.
         break if !whole || length.zero? || have == size
       end
-      fds.get_array_of_int(0, got).each_with_index do |fd, i|
-        files << as.for_fd(fd)
-        fds.put_int(i * FFI.type_size(:int), -1)
+      # Timeout and Thread#kill have to wait until each has an owner.
+      Thread.handle_interrupt(Object => :never) do
+        fds.get_array_of_int(0, got).each { |fd| files << as.for_fd(fd) }
       end
       received = [data.get_bytes(0, have), files]
       received unless have.zero? && got.zero?
     ensure
       # Also when Timeout or Thread#kill has ended it.
       unless received
-        C.ancillary_close_fds(fds, room)
+        # The files own the first of them.
+        C.ancillary_close_fds(fds + files.size * FFI.type_size(:int), room - files.size) if fds
         files.each(&:close)
       end
     end

@@ -29,27 +29,28 @@ module Ancillary
     extern "int ancillary_peer_creds(int, void *)"
 
     DONTWAIT = 1 << 0
-    INTR = 1 << 1
     REPLACE = 1 << 4
   end
   # An ancillary_creds has the size of its three numbers.
   CREDS_SIZE = 3 * Fiddle::SIZEOF_INT
-  private_constant :C, :CREDS_SIZE
+  # Waits to try again: the kernel tells nobody when another process is ready for a connection.
+  SOON = -> { sleep 0.01 }
+  private_constant :C, :CREDS_SIZE, :SOON
 
   class << self
     # Makes a socket that others connect to; with replace, in the place of a dead one. With a block,
     # closes it afterwards. The file stays.
     def listen(path, mode: 0o600, replace: false, &block)
       path = File.path(path)
-      flags = C::INTR | (replace ? C::REPLACE : 0)
-      fd = call { C.ancillary_listen(path, Socket::SOCK_STREAM, mode, flags) }
+      flags = C::DONTWAIT | (replace ? C::REPLACE : 0)
+      fd = call(SOON) { C.ancillary_listen(path, Socket::SOCK_STREAM, mode, flags) }
       open_for(UNIXServer.for_fd(fd), &block)
     end
 
     # Makes a socket and connects it. With a block, closes it afterwards.
     def connect(path, &block)
       path = File.path(path)
-      fd = call { C.ancillary_connect(path, Socket::SOCK_STREAM, C::INTR) }
+      fd = call(SOON) { C.ancillary_connect(path, Socket::SOCK_STREAM, C::DONTWAIT) }
       open_for(UNIXSocket.for_fd(fd), &block)
     end
 
@@ -78,7 +79,7 @@ module Ancillary
       data = memory("\0" * size)
       have = got = 0
       loop do
-        length = call(socket, :wait_readable) do
+        length = call(-> { socket.wait_readable }) do
           count[0, count.size] = [room - got].pack("J")
           C.ancillary_recv_fds(socket.fileno, fds + got * Fiddle::SIZEOF_INT, count,
                                data + have, size - have, C::DONTWAIT)
@@ -87,16 +88,17 @@ module Ancillary
         got += count[0, count.size].unpack1("J")
         break if !whole || length.zero? || have == size
       end
-      fds[0, got * Fiddle::SIZEOF_INT].unpack("i*").each_with_index do |fd, i|
-        files << as.for_fd(fd)
-        fds[i * Fiddle::SIZEOF_INT, Fiddle::SIZEOF_INT] = [-1].pack("i")
+      # Timeout and Thread#kill have to wait until each has an owner.
+      Thread.handle_interrupt(Object => :never) do
+        fds[0, got * Fiddle::SIZEOF_INT].unpack("i*").each { |fd| files << as.for_fd(fd) }
       end
       received = [data[0, have], files]
       received unless have.zero? && got.zero?
     ensure
       # Also when Timeout or Thread#kill has ended it.
       unless received
-        C.ancillary_close_fds(fds, room)
+        # The files own the first of them.
+        C.ancillary_close_fds(fds + files.size * Fiddle::SIZEOF_INT, room - files.size) if fds
         files.each(&:close)
       end
     end
@@ -119,7 +121,7 @@ module Ancillary
     def receive_creds(socket, size)
       creds = memory("\0" * CREDS_SIZE)
       data = memory("\0" * size)
-      length = call(socket, :wait_readable) do
+      length = call(-> { socket.wait_readable }) do
         C.ancillary_recv_creds(socket.fileno, creds, data, size, C::DONTWAIT)
       end
       [data[0, length], identity(creds)] unless length.zero?
@@ -155,24 +157,21 @@ module Ancillary
       Creds.new(*memory[0, CREDS_SIZE].unpack("iII"))
     end
 
-    # Calls a function until it is neither too early nor interrupted, and raises its error.
-    def call(socket = nil, wait = nil)
+    # Calls a function, after a wait as long as it is too early, and raises its error.
+    def call(wait = nil)
       loop do
         result = yield
         return result unless result.negative?
+        raise SystemCallError.new(nil, -result) unless result == -Errno::EAGAIN::Errno && wait
 
-        if result == -Errno::EAGAIN::Errno && wait
-          socket.public_send(wait)
-        elsif result != -Errno::EINTR::Errno
-          raise SystemCallError.new(nil, -result)
-        end
+        wait.call
       end
     end
 
     def send_all(socket, data)
       sent = 0
       loop do
-        sent += call(socket, :wait_writable) { yield data.byteslice(sent..), sent }
+        sent += call(-> { socket.wait_writable }) { yield data.byteslice(sent..), sent }
         return sent if sent >= data.bytesize
       end
     end
