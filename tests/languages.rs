@@ -488,10 +488,12 @@ fn tells_why_sending_fails(sender: &Language) {
         }
         stream
     };
+    // Neither text nor a C string, and with an end as of a line elsewhere.
+    const BYTES: &[u8] = b"k\xffp\0t\r";
     let arrives = |stream, times| {
         let (payload, files) = receive_by_hand(&stream);
-        assert_eq!((&payload[..], files.len()), (&b"kept"[..], 2));
-        program.says_times("sent 2 descriptors, 4 bytes", times);
+        assert_eq!((&payload[..], files.len()), (BYTES, 2));
+        program.says_times("sent 2 descriptors, 6 bytes", times);
     };
     for round in 0..6 {
         let stream = connection(round);
@@ -500,13 +502,13 @@ fn tells_why_sending_fails(sender: &Language) {
             writer.write_all(b"lost\n").unwrap();
             program.complains_times("send: Broken pipe", round / 2 + 1);
         } else {
-            writer.write_all(b"kept\n").unwrap();
+            writer.write_all(&[BYTES, b"\n"].concat()).unwrap();
             arrives(stream, round / 2 + 1);
         }
     }
     // The last line need not end.
     let stream = connection(6);
-    writer.write_all(b"kept").unwrap();
+    writer.write_all(BYTES).unwrap();
     drop(writer);
     arrives(stream, 4);
     assert_eq!(program.end(), End::Exited(1));
@@ -529,14 +531,15 @@ fn tells_why_receiving_fails(receiver: &Language) {
     let send = |stream: &UnixStream, files: usize| {
         let files: Vec<_> = (0..files).map(|_| File::open(&name).unwrap()).collect();
         let fds: Vec<_> = files.iter().map(|file| file.as_raw_fd()).collect();
-        send_by_hand(stream, b"hello", &fds).unwrap();
+        send_by_hand(stream, b"hello\n", &fds).unwrap();
     };
     let receives = |receiver: &mut Receiver, files: usize| {
         send(&receiver.connect(), files);
         let said = receiver.next();
-        let beginning = [&format!("received {files} descriptors, 5 bytes"), "payload: hello"];
-        assert_eq!(said[..2], beginning);
-        assert_eq!(said[2..], vec!["content"; files]);
+        // The payload ends a line, and the program ends it as well.
+        let beginning = [&format!("received {files} descriptors, 6 bytes"), "payload: hello", ""];
+        assert_eq!(said[..3], beginning);
+        assert_eq!(said[3..], vec!["content"; files]);
     };
     let mut receiver = Receiver::start(receiver, "recv", &["2"], 6);
     receives(&mut receiver, 1);

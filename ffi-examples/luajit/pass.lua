@@ -58,11 +58,21 @@ local function send_on(socket, count, payload)
   print(('sent %d descriptors, %d bytes'):format(count, size))
 end
 
+-- The next line of standard input, which io.read would end at a zero byte; or nil at the end.
+local function read_line()
+  local bytes = {}
+  for byte in function() return io.read(1) end do
+    if byte == '\n' then return table.concat(bytes) end
+    bytes[#bytes + 1] = byte
+  end
+  return bytes[1] and table.concat(bytes)
+end
+
 local function send(path, count, payload)
   if payload ~= '-' then return send_on(ancillary.connect(path), count, payload) end
   while true do
     local socket = ancillary.connect(path)
-    local line = io.read()
+    local line = read_line()
     if not line then return socket:close() end
     attempt(send_on, socket, count, line)
   end

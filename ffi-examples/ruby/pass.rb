@@ -58,7 +58,7 @@ def send_lines(path, count)
       line = $stdin.gets
       return fine unless line
 
-      fine &= attempt("send") { send_one(socket, count, line.chomp) }
+      fine &= attempt("send") { send_one(socket, count, line.delete_suffix("\n")) }
     end
   end
 end
@@ -68,7 +68,7 @@ def receive_files(socket, room)
   raise EOFError unless payload
 
   puts "received #{files.size} descriptors, #{payload.bytesize} bytes"
-  puts "payload: #{payload}"
+  print "payload: ", payload, "\n"
   files.each { |file| print file.read }
 ensure
   files&.each(&:close)
@@ -80,7 +80,7 @@ def receive_creds(socket)
   raise EOFError unless payload
 
   puts "pid #{sender.pid} uid #{sender.uid} gid #{sender.gid}, #{payload.bytesize} bytes"
-  puts "payload: #{payload}"
+  print "payload: ", payload, "\n"
 end
 
 def serve(command, path, times)
