@@ -119,6 +119,11 @@ class Descriptor
         $this->close();
     }
 
+    /** A descriptor has one owner, which closes it. */
+    private function __clone()
+    {
+    }
+
     public static function open(string $path, int $flags = O_RDONLY, int $mode = 0600): self
     {
         return new self(call_libc('open', whole($path), $flags | O_CLOEXEC, $mode));
@@ -194,7 +199,7 @@ final class Socket extends Descriptor
     public function sendFds(array $descriptors, string $data = '', int $flags = 0): int
     {
         $count = count($descriptors);
-        $fds = FFI::new('int[' . max($count, 1) . ']');
+        $fds = libancillary()->new('int[' . max($count, 1) . ']');
         foreach (array_values($descriptors) as $i => $descriptor) {
             $fds[$i] = $descriptor->number();
         }
@@ -209,10 +214,10 @@ final class Socket extends Descriptor
      */
     public function recvFds(int $room, int $size, int $flags = 0): array
     {
-        $fds = FFI::new('int[' . max($room, 1) . ']');
-        $count = FFI::new('size_t');
+        $fds = libancillary()->new('int[' . max($room, 1) . ']');
+        $count = libancillary()->new('size_t');
         $count->cdata = $room;
-        $data = FFI::new("char[$size]");
+        $data = libancillary()->new("char[$size]");
         $received = call('ancillary_recv_fds', $this->number(), $fds, FFI::addr($count),
             $data, $size, $flags);
         $descriptors = [];
@@ -247,7 +252,7 @@ final class Socket extends Descriptor
     public function recvCreds(int $size, int $flags = 0): array
     {
         $creds = libancillary()->new('struct ancillary_creds');
-        $data = FFI::new("char[$size]");
+        $data = libancillary()->new("char[$size]");
         $received = call('ancillary_recv_creds', $this->number(), FFI::addr($creds),
             $data, $size, $flags);
         return [FFI::string($data, $received), new Creds($creds->pid, $creds->uid, $creds->gid)];

@@ -95,6 +95,10 @@ $tests['what has been closed is no descriptor'] = function (Socket $ours, Socket
     check(problem(fn () => $null->stream())->getCode() === EBADF);
 };
 
+$tests['a descriptor has one owner'] = function (Socket $ours) {
+    check(problem(fn () => clone $ours) instanceof Error);
+};
+
 $tests['a failure has a number and tells what failed'] = function (Socket $ours) {
     $failure = problem(fn () => $ours->recvFds(1, 1, DONTWAIT));
     check($failure instanceof Failure && $failure->getCode() === EAGAIN);
