@@ -14,6 +14,7 @@ import java.nio.file.InvalidPathException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * Descriptors as channels, and Unix stream sockets to pass them over.
@@ -137,10 +138,10 @@ public final class Ancillary {
 
     /** An open file, pipe, socket or whatever else. */
     public static class Descriptor implements ByteChannel {
-        private int fd;
+        private final AtomicInteger fd;
 
         private Descriptor(int fd) {
-            this.fd = fd;
+            this.fd = new AtomicInteger(fd);
         }
 
         /** Opens a file for reading. */
@@ -149,10 +150,11 @@ public final class Ancillary {
         }
 
         final int number() throws ClosedChannelException {
-            if (fd < 0) {
+            int number = fd.get();
+            if (number < 0) {
                 throw new ClosedChannelException();
             }
-            return fd;
+            return number;
         }
 
         @Override
@@ -178,13 +180,13 @@ public final class Ancillary {
 
         @Override
         public final boolean isOpen() {
-            return fd >= 0;
+            return fd.get() >= 0;
         }
 
+        /** Of several threads one closes it. */
         @Override
         public final void close() throws Failure {
-            int closing = fd;
-            fd = -1;
+            int closing = fd.getAndSet(-1);
             if (closing >= 0) {
                 checkErrno("close", LIBC.close(closing));
             }
