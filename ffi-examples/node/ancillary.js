@@ -82,8 +82,9 @@ async function later(f, ...args) {
 
 // The arguments for a payload: with none, a marker byte goes.
 function payload(data) {
-  const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-  return bytes?.byteLength ? [bytes, bytes.byteLength] : [null, 0];
+  const bytes = typeof data === 'string' ? Buffer.from(data) : data ?? Buffer.alloc(0);
+  if (!ArrayBuffer.isView(bytes)) throw new TypeError('The payload is neither a string nor bytes');
+  return bytes.byteLength > 0 ? [bytes, bytes.byteLength] : [null, 0];
 }
 
 // A path that C does not take for a shorter one.
@@ -97,7 +98,7 @@ function listen(path, mode = 0o600, flags = 0) {
   return now(lib.listen, whole(path), SOCK_STREAM, mode, flags);
 }
 
-function connect(path, flags = 0) {
+async function connect(path, flags = 0) {
   return later(lib.connect, whole(path), SOCK_STREAM, flags);
 }
 
@@ -117,7 +118,7 @@ function shutdown(socket) {
 
 // Sends descriptors, which stay the sender's to close, with a payload: a string, a Buffer, or other
 // bytes, which are not to change meanwhile. Gives the number of bytes sent.
-function sendFds(socket, fds, data, flags = 0) {
+async function sendFds(socket, fds, data, flags = 0) {
   return later(lib.sendFds, socket, Int32Array.from(fds), fds.length, ...payload(data), flags);
 }
 
@@ -137,7 +138,7 @@ function setPasscred(socket, on = true) {
 }
 
 // Sends a payload with the credentials of this process. Gives the number of bytes sent.
-function sendCreds(socket, data, flags = 0) {
+async function sendCreds(socket, data, flags = 0) {
   return later(lib.sendCreds, socket, null, ...payload(data), flags);
 }
 

@@ -81,7 +81,12 @@ test('an error is like one of Node', async () => {
   assert.throws(() => ancillary.listen('/nowhere/at/all'), missing);
 });
 
-test('a path is not cut', () => {
+test('a path is not cut', async () => {
   assert.throws(() => ancillary.listen('/tmp/name\0more'), TypeError);
-  assert.throws(() => ancillary.connect('/tmp/name\0more'), TypeError);
+  await assert.rejects(ancillary.connect('/tmp/name\0more'), TypeError);
+});
+
+test('what gives a promise does not throw', async () => {
+  await assert.rejects(ancillary.sendFds(theirs, null), TypeError);
+  await assert.rejects(ancillary.sendCreds(theirs, 5n), TypeError);
 });
