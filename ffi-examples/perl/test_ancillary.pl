@@ -36,7 +36,8 @@ sub when_waiting ($do) {
     my $line;
     do {
         seek $stat, 0, 0;
-        $line = <$stat>;
+        # When the process has gone there is none.
+        $line = <$stat> // POSIX::_exit(1);
     } until $line =~ /\) S /;
     $do->($waiter);
     POSIX::_exit(0);
