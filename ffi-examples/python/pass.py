@@ -109,8 +109,10 @@ def number(text):
     return int(text)
 
 
-def main(command="", path="", *rest):
+def main(command="", path=None, *rest):
     try:
+        if path is None:
+            raise ValueError
         if command == "send" and len(rest) in (1, 2):
             count, *payload = rest
             action = send, path, number(count), *payload
