@@ -15,7 +15,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"syscall"
 	"unsafe"
 )
@@ -66,33 +65,25 @@ func Dial(path string) (*net.UnixConn, error) {
 // of zero for each message that it takes. The caller still has to close what it sends.
 //
 // It returns how many bytes have gone, which are fewer than all only if there is an error.
-func Send(conn *net.UnixConn, files []syscall.Conn, data []byte) (int, error) {
-	fds := make([]C.int, 0, len(files))
-	for _, file := range files {
-		raw, err := file.SyscallConn()
-		if err != nil {
-			return 0, err
-		}
-		if err := raw.Control(func(fd uintptr) { fds = append(fds, C.int(fd)) }); err != nil {
-			return 0, err
-		}
-	}
-	// The finalizer of a file would close it, and its number could be another's.
-	defer runtime.KeepAlive(files)
-
+func Send(conn *net.UnixConn, files []syscall.Conn, data []byte) (sent int, err error) {
 	most := int(C.ancillary_max_fds())
 	if len(data) == 0 {
-		data = make([]byte, (len(fds)+most-1)/most)
+		data = make([]byte, (len(files)+most-1)/most)
 	}
-	return send(conn, "ancillary_send_fds", data, func(sock C.int, sent int) C.ssize_t {
-		// Each byte has taken as many descriptors as a message carries.
-		var rest []C.int
-		if sent*most < len(fds) {
-			rest = fds[sent*most:]
-		}
-		return C.ancillary_send_fds(sock, first(rest), C.size_t(len(rest)),
-			unsafe.Pointer(&data[sent]), C.size_t(len(data)-sent), C.ANCILLARY_DONTWAIT)
+	fds := make([]C.int, 0, len(files))
+	err = held(files, fds, func(fds []C.int) (err error) {
+		sent, err = send(conn, "ancillary_send_fds", data, func(sock C.int, sent int) C.ssize_t {
+			// Each byte has taken as many descriptors as a message carries.
+			var rest []C.int
+			if sent*most < len(fds) {
+				rest = fds[sent*most:]
+			}
+			return C.ancillary_send_fds(sock, first(rest), C.size_t(len(rest)),
+				unsafe.Pointer(&data[sent]), C.size_t(len(data)-sent), C.ANCILLARY_DONTWAIT)
+		})
+		return err
 	})
+	return sent, err
 }
 
 // Receive receives one message: data, and up to room files, which are the caller's to close. More
@@ -159,6 +150,24 @@ func Peer(conn *net.UnixConn) (syscall.Ucred, error) {
 
 func ucred(creds C.struct_ancillary_creds) syscall.Ucred {
 	return syscall.Ucred{Pid: int32(creds.pid), Uid: uint32(creds.uid), Gid: uint32(creds.gid)}
+}
+
+// held calls a function with the descriptors of files behind others. Until it returns they are open,
+// also if another goroutine closes a file meanwhile: their numbers could be those of other files.
+func held(files []syscall.Conn, fds []C.int, call func([]C.int) error) error {
+	if len(files) == 0 {
+		return call(fds)
+	}
+	raw, err := files[0].SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	err = raw.Control(func(fd uintptr) { result = held(files[1:], append(fds, C.int(fd)), call) })
+	if err != nil {
+		return err
+	}
+	return result
 }
 
 // send calls a function, which is told how much has gone already, until all of data has.

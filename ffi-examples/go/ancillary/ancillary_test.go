@@ -197,7 +197,7 @@ func waiting(t testing.TB, conn *net.UnixConn) int {
 }
 
 // A queue that is full of small messages takes one more when one is received, so that sending stops
-// behind the first of the messages that carry the files.
+// behind the first of the messages that carry the files. Closing these has to wait then.
 func TestEachFileIsSentOnce(t *testing.T) {
 	pair(t)
 	leavesNothing(t)
@@ -216,9 +216,13 @@ func TestEachFileIsSentOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	length--
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
 	many := make([]syscall.Conn, 600)
 	for i := range many {
-		many[i] = theirs
+		many[i] = null
 	}
 	go func() {
 		if sent, err := Send(ours, many, nil); sent != 3 || err != nil {
@@ -229,6 +233,7 @@ func TestEachFileIsSentOnce(t *testing.T) {
 	for waiting(t, theirs) == length {
 		runtime.Gosched()
 	}
+	null.Close()
 	var counts []int
 	for ; ; length-- {
 		_, files, err := Receive(theirs, make([]byte, 1), len(many))
