@@ -524,6 +524,21 @@ fn tells_why_sending_fails(sender: &Language) {
     assert_eq!(program.all_lines().len(), 4);
     assert_eq!(program.complaints(), ["send: Broken pipe"; 3]);
 
+    // It had connected for another line.
+    drop(accept(&listener));
+
+    // So many files there is no room for.
+    let (reader, mut writer) = io::pipe().unwrap();
+    let mut command = sender.command("send", &socket, &["300", "-"]);
+    let program = Program::start_reading_from(&mut command, reader);
+    let _stream = accept(&listener);
+    program.set_limit(DESCRIPTORS, 100);
+    writer.write_all(b"lost\n").unwrap();
+    drop(writer);
+    assert_eq!(program.end(), End::Exited(1));
+    assert_eq!(program.complaints(), ["send: Too many open files"]);
+    assert!(program.all_lines().is_empty());
+
     let nowhere = socket.with_extension("none");
     for (command, arguments) in [("send", &["1"][..]), ("peer", &[])] {
         let program = Program::start(&mut sender.command(command, &nowhere, arguments));

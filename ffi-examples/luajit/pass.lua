@@ -11,10 +11,13 @@ ffi.cdef [[
 typedef void (*handler)(int number);
 handler signal(int number, handler handler);
 int getpid(void);
+int fcntl(int fd, int command, ...);
 ]]
 
 local ROOM = 65536
 local SIGINT = 2
+local F_SETFD = 2
+local FD_CLOEXEC = ffi.new('int', 1)
 
 local command = arg[1]
 local failed = false
@@ -37,10 +40,10 @@ local function closing(files, action)
 end
 
 local function open_unnamed()
-  local name = os.tmpname()
-  local file, problem = io.open(name, 'w+e')
-  os.remove(name)
-  return file or error({ message = problem:match '[^:]*$':sub(2) })
+  local file, problem = io.tmpfile()
+  if not file then error({ message = problem }) end
+  ffi.C.fcntl(ffi.C.fileno(file), F_SETFD, FD_CLOEXEC)
+  return file
 end
 
 local function send_on(socket, count, payload)

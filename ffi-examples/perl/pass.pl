@@ -4,6 +4,8 @@
 
 use v5.36;
 
+use Fcntl qw(O_CREAT O_EXCL O_RDWR);
+use File::Spec;
 use FindBin;
 use lib $FindBin::Bin;
 
@@ -27,7 +29,10 @@ sub attempt ($do) {
 }
 
 sub temporary_file ($content) {
-    open my $file, '+>', undef or die "$!\n";
+    # Perl's own temporary files do not tell why there is none.
+    my $name = File::Spec->tmpdir . "/pass-$$";
+    sysopen my $file, $name, O_RDWR | O_CREAT | O_EXCL, 0600 or die "$!\n";
+    unlink $name;
     print {$file} $content and seek $file, 0, 0 or die "$!\n";
     return $file;
 }
