@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, ErrorKind, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{self, ExitCode};
@@ -45,7 +46,8 @@ fn say(line: &[u8]) -> io::Result<()> {
 /// Makes a temporary file without a name, which is at its beginning.
 fn unnamed(content: &str) -> io::Result<File> {
     let name = env::temp_dir().join(format!("pass-{}", process::id()));
-    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&name)?;
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).write(true).create_new(true).mode(0o600).open(&name)?;
     fs::remove_file(name)?;
     file.write_all(content.as_bytes())?;
     // The receiver shares the position.
