@@ -116,8 +116,8 @@ function shutdown(socket) {
   if (shutdownBoth(socket, SHUT_RDWR) < 0) throw new AncillaryError('shutdown', koffi.errno());
 }
 
-// Sends descriptors, which stay the sender's to close, with a payload: a string, a Buffer, or other
-// bytes, which are not to change meanwhile. Gives the number of bytes sent.
+// Sends descriptors, which are the sender's to close when that is done, with a payload: a string, a
+// Buffer, or other bytes, which are not to change meanwhile. Gives the number of bytes sent.
 async function sendFds(socket, fds, data, flags = 0) {
   return later(lib.sendFds, socket, Int32Array.from(fds), fds.length, ...payload(data), flags);
 }
