@@ -25,7 +25,8 @@ import java.util.concurrent.atomic.AtomicInteger;
  * {@link java.nio.channels.Channels} makes streams of it.
  *
  * <p>A call that waits holds up its own thread alone. Neither {@link Thread#interrupt} nor closing
- * the socket ends it; {@link Socket#shutdown} does.
+ * the socket ends it; {@link Socket#shutdown} does. What a call of another thread uses is not to be
+ * closed before that has returned: its number can be that of another file then.
  */
 public final class Ancillary {
     public static final int DONTWAIT = 1 << 0;
