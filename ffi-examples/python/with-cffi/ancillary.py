@@ -164,6 +164,6 @@ def _call(function, sock=None, events=0):
             waiting = select.poll()
             waiting.register(sock, events)
             if not waiting.poll(sock.gettimeout() * 1000):
-                raise TimeoutError("timed out")
+                raise socket.timeout("timed out")  # TimeoutError, since Python 3.10
         elif result != -errno.EINTR:
             raise OSError(-result, os.strerror(-result))
