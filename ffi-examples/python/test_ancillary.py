@@ -120,6 +120,32 @@ class Test(unittest.TestCase):
         with self.assertRaises(BlockingIOError):
             ancillary.receive(self.ours, 1, 10)
 
+    def test_sending_can_go_on_where_it_stopped(self):
+        def receive():
+            _, files = ancillary.receive(self.ours, 600, 1)
+            for file in files:
+                file.close()
+            return len(files)
+
+        # In a full queue of small messages there is room for one more with each that is taken.
+        self.theirs.settimeout(0)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                ancillary.send(self.theirs, [], b"x")
+        files, data, stops, received = [0] * 600, b"abc", 0, 0
+        while data:
+            try:
+                sent = ancillary.send(self.theirs, files, data)
+                files, data = files[sent * ancillary.max_files():], data[sent:]
+            except BlockingIOError:
+                stops += 1
+                received += receive()
+        self.assertGreater(stops, 1)
+        self.theirs.shutdown(socket.SHUT_WR)
+        while self.ours.recv(1, socket.MSG_PEEK):
+            received += receive()
+        self.assertEqual(received, 600)
+
     def test_files_are_opened_as_the_sender_has_them(self):
         with tempfile.NamedTemporaryFile() as file:
             with open(file.name, "rb") as reader, open(file.name, "wb") as writer:

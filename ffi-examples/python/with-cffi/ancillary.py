@@ -41,12 +41,17 @@ def connect(path, type=socket.SOCK_STREAM):
     return socket.socket(fileno=fd)
 
 
+def max_files():
+    """How many files one message carries. More of them take several on a stream."""
+    return _lib.ancillary_max_fds()
+
+
 def send(sock, files, data=b""):
     """Sends files, or descriptors, with data, and returns how many bytes have gone.
 
     As with socket.send, it can be less than all on a stream that does not block, or after a signal;
-    253 files have gone with each of these bytes, as long as there are any. Without data, bytes of
-    zero are sent.
+    max_files() of the files have gone with each of these bytes, as long as there are any. Without
+    data, bytes of zero are sent.
     """
     # Files that nothing else refers to stay open until they are sent.
     files, data = list(files), _bytes(data)

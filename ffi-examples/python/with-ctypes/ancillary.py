@@ -34,6 +34,7 @@ for _name, _result, *_arguments in [
     ("send_fds", _ssize, _int, _pointer, _size, _pointer, _size, _unsigned),
     ("recv_fds", _ssize, _int, _pointer, ctypes.POINTER(_size), _pointer, _size, _unsigned),
     ("close_fds", None, _pointer, _size),
+    ("max_fds", _size),
     ("set_passcred", _int, _int, _int),
     ("send_creds", _ssize, _int, _creds, _pointer, _size, _unsigned),
     ("recv_creds", _ssize, _int, _creds, _pointer, _size, _unsigned),
@@ -64,12 +65,17 @@ def connect(path, type=socket.SOCK_STREAM):
     return socket.socket(fileno=fd)
 
 
+def max_files():
+    """How many files one message carries. More of them take several on a stream."""
+    return _lib.ancillary_max_fds()
+
+
 def send(sock, files, data=b""):
     """Sends files, or descriptors, with data, and returns how many bytes have gone.
 
     As with socket.send, it can be less than all on a stream that does not block, or after a signal;
-    253 files have gone with each of these bytes, as long as there are any. Without data, bytes of
-    zero are sent.
+    max_files() of the files have gone with each of these bytes, as long as there are any. Without
+    data, bytes of zero are sent.
     """
     # Files that nothing else refers to stay open until they are sent.
     files, data = list(files), _bytes(data)
