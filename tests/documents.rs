@@ -165,6 +165,12 @@ impl Place {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
+    /// How many files a reader sees. While the library makes a socket, its file has a hidden name:
+    /// nobody can connect to it by the one that is asked for.
+    fn visible(&self) -> usize {
+        self.files().iter().filter(|name| !name.starts_with('.')).count()
+    }
+
     /// Compilers, the loader and pkg-config look there by themselves when the library is installed
     /// for all.
     fn shell(&self, command: &str) -> Command {
@@ -201,10 +207,10 @@ impl Place {
                 rest.split_whitespace().next().expect("the name of a program").to_owned()
             }));
             if let Some(command) = command.strip_suffix('&') {
-                let files = self.files();
+                let visible = self.visible();
                 in_background.push(Program::start(&mut self.shell(command.trim())));
                 until("a file of a program in the background", || {
-                    (self.files().len() > files.len()).then_some(())
+                    (self.visible() > visible).then_some(())
                 });
                 continue;
             }
