@@ -24,8 +24,8 @@
  * Interrupted system calls are made again unless ANCILLARY_INTR is given.  A
  * call that waits is a cancellation point, as sendmsg(2) and recvmsg(2) are.  As
  * with these, descriptors that arrive just when a thread is cancelled
- * (pthread_cancel(3)) are lost with it, which under load is likely.  To avoid
- * that, wait with poll(2), and receive with ANCILLARY_DONTWAIT while
+ * (pthread_cancel(3)) are lost with it, which does happen under load.  To
+ * avoid that, wait with poll(2), and receive with ANCILLARY_DONTWAIT while
  * cancellation is disabled (pthread_setcancelstate(3)).
  *
  * Memory.  Arrays and buffers given to one call must not overlap.
@@ -445,7 +445,7 @@ ANCILLARY_NONNULL(3);
  *   nfds    how many slots there are; over INT_MAX nothing is done
  *
  * Consecutive numbers are closed together, which for many descriptors takes
- * about half the time of closing each (close_range(2), since Linux 5.9;
+ * less than half the time of closing each (close_range(2), since Linux 5.9;
  * before that each is closed).  Keeps errno.
  */
 void ancillary_close_fds(int *fds, size_t nfds);
