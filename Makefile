@@ -13,7 +13,7 @@
 #   make fuzz         feed hostile control data to the library for $(FUZZ_SECONDS)
 #   make compare-abi  the ABI with that of the last release (with abidiff)
 #   make check-deb    whether Debian 12 suffices to build, install and remove it (on Debian, as root)
-#   make cross-check  whether it works on other machines, with musl and on older kernels (the same)
+#   make cross-check  whether it works on other machines, with musl, as if Linux were 4.18 (the same)
 #   make header       generate include/ancillary.h anew from the sources
 #   make abi          describe the ABI anew in pkg/ancillary.abi
 #   make picture      draw docs/passing.svg anew (with Python)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# check-cross.sh - whether the library works on other machines, with musl, and on older kernels
+# check-cross.sh - whether the library works on other machines, with musl, and as if Linux were 4.18
 #
 #   tools/check-cross.sh BUILDDIR     as root, on Debian for amd64
 #
