@@ -49,7 +49,7 @@ static const char usage[] =
 
 enum {
     CLIENTS = 256,   /* That many are listened to at once, */
-    PATIENCE = 5000, /* that many milliseconds each. */
+    PATIENCE = 5000, /* that many milliseconds each, or until others need the place. */
     REQUEST = sizeof "open  rw" + PATH_MAX - 1, /* bytes at the most */
 };
 
@@ -394,8 +394,7 @@ static int serve(int listener)
     for (size_t i = 0; i < CLIENTS; i++)
         clients[i] = &places[i];
     for (;;) {
-        polled[0] = (struct pollfd){.fd = count == CLIENTS || rest ? -1 : listener,
-                                    .events = POLLIN};
+        polled[0] = (struct pollfd){.fd = rest ? -1 : listener, .events = POLLIN};
         for (size_t i = 0; i < count; i++)
             polled[1 + i] = (struct pollfd){.fd = clients[i]->fd, .events = POLLIN};
         long long left = count ? clients[0]->deadline - now() : -1;
@@ -410,6 +409,9 @@ static int serve(int listener)
             return fail("ppoll", strerror(errno));
         rest = 0;
         size_t waiting = 0;
+        /* A client that does not hurry must not keep others away. */
+        if (polled[0].revents && count == CLIENTS)
+            clients[0]->deadline = now();
         for (size_t i = 0; i < count; i++) {
             struct client *client = clients[i];
             int done = polled[1 + i].revents ? hear(client) : 0;

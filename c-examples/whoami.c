@@ -28,6 +28,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -36,7 +37,8 @@ static const char usage[] =
     "listen makes the Unix socket SOCKET and prints who connects to it; connect connects to it.\n";
 
 enum {
-    PATIENCE = 2000, /* Milliseconds that a connection is waited for, and others wait behind it. */
+    VISITS = 64,     /* That many connections are waited for at once, */
+    PATIENCE = 2000, /* that many milliseconds each, or until others need the place. */
     GROUPS = 65536,  /* NGROUPS_MAX of the kernel, getgroups(2) */
 };
 
@@ -102,19 +104,24 @@ static void catch_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* Waits until there is something to read, for a time (-1: any), and for signals; returns as
- * ppoll(2) does. With descriptor -1 it waits for the time alone. */
-static int wait_for(int fd, int milliseconds)
+/* Waits for descriptors, for a time (-1: any), and for signals; returns as ppoll(2) does. */
+static int wait_for(struct pollfd *polled, nfds_t count, int milliseconds)
 {
-    struct pollfd polled = {.fd = fd, .events = POLLIN};
     struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
     struct timespec at_once = {0, 0};
-    int ready = ppoll(&polled, 1, milliseconds < 0 ? NULL : &time, &let_in);
+    int ready = ppoll(polled, count, milliseconds < 0 ? NULL : &time, &let_in);
     /* When a descriptor is ready, the kernel returns without delivering pending signals, and under
      * load one always is. With none to look at it delivers them. */
     if (ready > 0)
         ppoll(NULL, 0, &at_once, &let_in);
     return ready;
+}
+
+static long long now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
 }
 
 /* A socket that became descriptor 1 would receive what is meant for the reader. */
@@ -282,33 +289,74 @@ static void show_sender(int connection)
                                                        : strerror(errno));
 }
 
+/* A connection, which is shown when its first message is there, or has not come in time. */
+struct visit {
+    int fd;
+    long long deadline;
+};
+
+/* Those that came first in front. */
+static struct visit visits[VISITS];
+static size_t visit_count;
+
+static void show(int connection)
+{
+    show_peer(connection);
+    show_sender(connection);
+    close(connection);
+}
+
+/* Returns 0, with *rest if it is not the time to try again at once, or -1 if none can come any
+ * more. */
+static int accept_visit(int listener, int *rest)
+{
+    static int complained;
+    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        complained = 0;
+        visits[visit_count++] = (struct visit){fd, now() + PATIENCE};
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        /* The connection stays in the queue, so that polling at once would spin. */
+        if (!complained++)
+            fail("accept", strerror(errno));
+        *rest = 1;
+    } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+        return fail("accept", strerror(errno));
+    }
+    return 0;
+}
+
 /* Returns 0 after a signal, -1 when the service cannot go on. */
 static int serve(int listener)
 {
-    int complained = 0;
-    for (;;) {
-        if (wait_for(listener, -1) < 0 && errno != EINTR)
+    for (int rest = 0;;) {
+        struct pollfd polled[1 + VISITS] = {{.fd = rest ? -1 : listener, .events = POLLIN}};
+        for (size_t i = 0; i < visit_count; i++)
+            polled[1 + i] = (struct pollfd){.fd = visits[i].fd, .events = POLLIN};
+        long long left = visit_count ? visits[0].deadline - now() : -1;
+        if (visit_count && left < 0)
+            left = 0;
+        if (rest && (left < 0 || left > 100))
+            left = 100;
+        int ready = wait_for(polled, 1 + visit_count, (int)left);
+        if (caught)
+            return 0;
+        if (ready < 0 && errno != EINTR)
             return fail("ppoll", strerror(errno));
-        if (caught)
-            return 0;
-        int connection = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (connection >= 0) {
-            complained = 0;
-            show_peer(connection);
-            wait_for(connection, PATIENCE);
-            if (!caught)
-                show_sender(connection);
-            close(connection);
-        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            /* The connection stays in the queue, so that polling at once would spin. */
-            if (!complained++)
-                fail("accept", strerror(errno));
-            wait_for(-1, 100);
-        } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-            return fail("accept", strerror(errno));
+        rest = 0;
+        /* A visitor that says nothing must not keep others away. */
+        if (polled[0].revents && visit_count == VISITS)
+            visits[0].deadline = now();
+        size_t waiting = 0;
+        for (size_t i = 0; i < visit_count; i++) {
+            if (polled[1 + i].revents || visits[i].deadline <= now())
+                show(visits[i].fd);
+            else
+                visits[waiting++] = visits[i];
         }
-        if (caught)
-            return 0;
+        visit_count = waiting;
+        if (polled[0].revents && accept_visit(listener, &rest) < 0)
+            return -1;
     }
 }
 

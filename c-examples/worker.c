@@ -2,10 +2,10 @@
  *
  *   worker WORKER COMMAND [ARGS...]
  *
- * Listens on the Unix socket WORKER, a path or `@` and an abstract name, for a server (see
- * server.c), and serves one server after another. For each descriptor received, of which a message
- * may have several, it starts COMMAND with that as standard input, output and error. It ends with
- * SIGINT, SIGTERM or SIGHUP; commands still running go on.
+ * Listens on the Unix socket WORKER, a path or `@` and an abstract name, for servers (see
+ * server.c). For each connection that one passes on, of which a message may have several, it starts
+ * COMMAND with that as standard input, output and error; servers take turns. It ends with SIGINT,
+ * SIGTERM or SIGHUP; commands still running go on.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -33,6 +33,8 @@ static const char usage[] =
     "Usage: worker WORKER COMMAND [ARGS...]\n"
     "Receives connections from a server through the Unix socket WORKER, which it makes, and runs\n"
     "COMMAND for each, with the connection as standard input, output and error.\n";
+
+enum { SERVERS = 64 }; /* That many are listened to at once. */
 
 /* Where lines go, and whether their reader has stopped reading. Errors go through a duplicate of
  * standard error, which in a child that could not run COMMAND is the connection already. */
@@ -122,12 +124,12 @@ static int arrange_descriptors(void)
     return 0;
 }
 
-/* Waits for a descriptor, for a time (-1: any), and for signals; returns as ppoll(2) does. */
-static int wait_for(struct pollfd *polled, int milliseconds)
+/* Waits for descriptors, for a time (-1: any), and for signals; returns as ppoll(2) does. */
+static int wait_for(struct pollfd *polled, nfds_t count, int milliseconds)
 {
     struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
     struct timespec at_once = {0, 0};
-    int ready = ppoll(polled, 1, milliseconds < 0 ? NULL : &time, &let_in);
+    int ready = ppoll(polled, count, milliseconds < 0 ? NULL : &time, &let_in);
     /* When a descriptor is ready, the kernel returns without delivering pending signals, and under
      * load one always is. With none to look at it delivers them. */
     if (ready > 0)
@@ -139,7 +141,6 @@ static int wait_for(struct pollfd *polled, int milliseconds)
  * after a signal. Whoever may connect can run COMMAND: this user, and root. */
 static int open_listener(const char *path)
 {
-    struct pollfd nothing = {.fd = -1};
     while (!caught) {
         int fd = ancillary_listen(path, SOCK_STREAM | SOCK_NONBLOCK, 0600,
                                   ANCILLARY_REPLACE | ANCILLARY_DONTWAIT);
@@ -148,7 +149,7 @@ static int open_listener(const char *path)
         if (fd != -EAGAIN)
             return fail(path, strerror(errno));
         /* Another program is just replacing a socket in that directory. */
-        wait_for(&nothing, 10);
+        wait_for(NULL, 0, 10);
     }
     return -1;
 }
@@ -248,23 +249,145 @@ static int accept_server(int listener, int *rest)
     }
 }
 
-/* Receives the connections of the next message, and their number. Returns -1 if the link is of no
- * more use; with *rest it is not the time to try again at once. */
-static int receive_connections(int link, int *connections, size_t *count, int *rest)
+/* The links to servers. The connections of a message are held here until each has a process, and
+ * nothing else is received from that server in the meantime. */
+static struct link {
+    int fd;
+    pid_t pid;            /* The server: the process that made it. */
+    unsigned long served; /* When, in order, a connection was started last, */
+    int ready;            /* whether there is something to receive, */
+    int delayed;          /* for which there was no room. */
+    int connections[ANCILLARY_MAX_FDS];
+    size_t count, next;   /* Received, and the first that has no process yet. */
+} links[SERVERS];
+static int link_count;
+
+static int holds_some(const struct link *link)
 {
-    static int complained;
-    *count = ANCILLARY_MAX_FDS;
+    return link->next < link->count;
+}
+
+static int server_holds_none(const struct link *link)
+{
+    for (int i = 0; i < link_count; i++)
+        if (links[i].pid == link->pid && holds_some(&links[i]))
+            return 0;
+    return 1;
+}
+
+static int may_receive(const struct link *link)
+{
+    return link->ready && server_holds_none(link);
+}
+
+/* When a server was served last over any link; 0 if it has none. */
+static unsigned long last_served(pid_t pid)
+{
+    unsigned long last = 0;
+    for (int i = 0; i < link_count; i++)
+        if (links[i].pid == pid && links[i].served > last)
+            last = links[i].served;
+    return last;
+}
+
+/* Of the links that fit, one of the server that was served least recently, or NULL. So no server
+ * gets more turns by many links, or by large messages. */
+static struct link *find_next(int (*fits)(const struct link *))
+{
+    struct link *found = NULL;
+    unsigned long earliest = 0;
+    for (struct link *link = links; link < links + link_count; link++) {
+        if (!fits(link))
+            continue;
+        unsigned long last = last_served(link->pid);
+        if (!found || last < earliest || (last == earliest && link->served < found->served)) {
+            found = link;
+            earliest = last;
+        }
+    }
+    return found;
+}
+
+/* The link to do without: of the server that has most of them, the one that was silent longest. So
+ * one that makes many and says nothing keeps no other away. */
+static struct link *find_dispensable(void)
+{
+    struct link *found = NULL;
+    int most = 0;
+    for (struct link *link = links; link < links + link_count; link++) {
+        int count = 0;
+        for (int i = 0; i < link_count; i++)
+            count += links[i].pid == link->pid;
+        if (count > most || (count == most && link->served < found->served)) {
+            found = link;
+            most = count;
+        }
+    }
+    return found;
+}
+
+/* The last one takes the place. */
+static void close_link(struct link *link)
+{
+    while (holds_some(link))
+        close(link->connections[link->next++]);
+    close(link->fd);
+    *link = links[--link_count];
+    say(&out, "Closed connection to server.");
+}
+
+static unsigned long next_moment(void)
+{
+    static unsigned long moment;
+    return ++moment;
+}
+
+static struct link *add_link(int fd)
+{
+    struct ancillary_creds creds;
+    if (link_count == SERVERS) {
+        fail("too many servers", "one that was silent is dropped");
+        close_link(find_dispensable());
+    }
+    if (ancillary_peer_creds(fd, &creds) < 0)
+        creds.pid = 0;
+    /* Another link neither brings a server's turn forward nor puts it off. */
+    unsigned long served = last_served(creds.pid);
+    links[link_count] = (struct link){
+        .fd = fd, .pid = creds.pid, .served = served ? served : next_moment()};
+    return &links[link_count++];
+}
+
+/* A file or a pipe would make COMMAND wait, or write where nobody reads. */
+static int are_sockets(const int *fds, size_t count)
+{
+    struct stat file;
+    for (size_t i = 0; i < count; i++)
+        if (fstat(fds[i], &file) < 0 || !S_ISSOCK(file.st_mode))
+            return 0;
+    return 1;
+}
+
+/* Receives the connections of the next message. Returns -1 if the link is of no more use; with
+ * *rest it is not the time to try again at once. */
+static int receive_connections(struct link *link, int *rest)
+{
+    link->next = 0;
+    link->count = ANCILLARY_MAX_FDS;
     /* With ANCILLARY_LOSSLESS a message stays in the queue until there is room for all of it. */
-    ssize_t n = ancillary_recv_fds(link, connections, count, NULL, 0, ANCILLARY_LOSSLESS);
-    if (*count > 0) {
-        complained = 0;
-        return 0;
+    ssize_t n = ancillary_recv_fds(link->fd, link->connections, &link->count, NULL, 0,
+                                   ANCILLARY_LOSSLESS);
+    if (link->count > 0) {
+        link->delayed = 0;
+        if (are_sockets(link->connections, link->count))
+            return 0;
+        return fail("malformed message", "not all that came with it are connections");
     }
     switch (n) {
     case -EAGAIN:
         return 0;
     case -EMFILE: case -ENFILE: case -ENOMEM: case -ENOBUFS:
-        if (!complained++)
+        if (!link->delayed++)
             fail("connections are delayed", strerror(errno));
         *rest = 1;
         return 0;
@@ -277,52 +400,70 @@ static int receive_connections(int link, int *connections, size_t *count, int *r
     }
 }
 
+/* Starts a process for the next connection of a link. Returns whether that worked. */
+static int start(char **command, struct link *link)
+{
+    static int complained;
+    int connection = link->connections[link->next];
+    pid_t pid = fork();
+    if (pid == 0)
+        run(command, connection);
+    if (pid < 0) {
+        /* At a limit of processes: when a child ends, or after a while, there is room. */
+        if (!complained++)
+            fail("fork", strerror(errno));
+        return 0;
+    }
+    complained = 0;
+    close(connection);
+    link->next++;
+    link->served = next_moment();
+    return 1;
+}
+
 /* Returns 0 after a signal, -1 when the service cannot go on. */
 static int serve(int listener, char **command)
 {
-    int link = -1; /* To the server. Until it closes, no other server is accepted. */
-    int connections[ANCILLARY_MAX_FDS];
-    size_t count = 0, next = 0; /* Received, and the first that has no process yet. */
     int rest = 0; /* Whether to wait before the next attempt: for a child to end, which may make
                    * room, or a little. Polling would find the queue not empty and spin. */
-    int complained = 0;
     for (;;) {
         reap_children();
-        int paused = next < count || rest;
-        /* A paused link must not be polled at all: POLLHUP cannot be masked. */
-        struct pollfd polled = {.fd = paused ? -1 : link >= 0 ? link : listener,
-                                .events = POLLIN};
-        int ready = wait_for(&polled, paused ? 100 : -1);
+        struct pollfd polled[1 + SERVERS] = {{.fd = listener, .events = POLLIN}};
+        for (int i = 0; i < link_count; i++)
+            polled[1 + i] = (struct pollfd){.fd = links[i].fd, .events = POLLIN};
+        /* In a rest a link must not be polled at all: POLLHUP cannot be masked. */
+        nfds_t count = rest ? 0 : 1 + (nfds_t)link_count;
+        int time = rest ? 100 : find_next(holds_some) ? 0 : -1;
+        if (wait_for(polled, count, time) < 0 && errno != EINTR)
+            return fail("ppoll", strerror(errno));
         if (caught)
             return 0;
-        if (ready < 0 && errno != EINTR)
-            return fail("ppoll", strerror(errno));
+        for (int i = 0; i < link_count; i++)
+            links[i].ready = polled[1 + i].revents != 0;
         rest = 0;
-        if (polled.revents && link < 0) {
-            link = accept_server(listener, &rest);
+        for (struct link *link; (link = find_next(may_receive));) {
+            link->ready = 0;
+            if (receive_connections(link, &rest) < 0)
+                close_link(link);
+        }
+        /* Just one, so that neither a signal nor whoever comes next waits for more. */
+        struct link *next = find_next(holds_some);
+        int done = next && start(command, next);
+        rest = rest || (next && !done);
+        /* Up to a link that is heard in the next turn: it need not wait for those before it in the
+         * queue, of servers that have connections here already. */
+        for (int left = polled[0].revents ? SOMAXCONN : 0; left > 0; left--) {
+            int link = accept_server(listener, &rest);
             if (link == -2)
                 return -1;
-        } else if (polled.revents) {
-            next = 0;
-            if (receive_connections(link, connections, &count, &rest) < 0) {
-                close(link);
-                link = -1;
-                say(&out, "Closed connection to server.");
-            }
-        }
-        for (; next < count; next++) {
-            pid_t pid = fork();
-            if (pid == 0)
-                run(command, connections[next]);
-            if (pid < 0) {
-                /* At a limit of processes: when a child ends, or after a while, there is room. */
-                if (!complained++)
-                    fail("fork", strerror(errno));
+            if (link < 0)
                 break;
-            }
-            complained = 0;
-            close(connections[next]);
+            done = 1;
+            if (server_holds_none(add_link(link)))
+                break;
         }
+        /* Where one link is delayed, others need not be. */
+        rest = rest && !done;
     }
 }
 

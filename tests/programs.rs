@@ -7,11 +7,11 @@ mod common;
 
 use common::program::{
     self, connect, example, local, processes, receive_by_hand, send_by_hand, unprivileged, until,
-    with_deadline, End, Program, DEADLINE, DESCRIPTORS, ENDINGS, PROCESSES,
+    with_deadline, End, Program, DEADLINE, DESCRIPTORS, ENDINGS, MOST_FDS, PROCESSES,
 };
 use common::{Link, TempDir};
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{pipe, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, RawFd};
@@ -226,11 +226,12 @@ fn five_thousand_connections_leave_no_descriptor_and_no_zombie() {
 }
 
 #[test]
-fn the_worker_serves_one_server_after_another() {
+fn the_worker_serves_several_servers() {
     let service = Service::start(Link::Shared, &["echo", "served"]);
-    // The second one waits until the first has ended.
     let (second, port) = server(Link::Shared, "127.0.0.1", &service.socket());
-    assert_eq!(ask(local(service.port), ""), "served\n");
+    for port in [service.port, port, service.port] {
+        assert_eq!(ask(local(port), ""), "served\n");
+    }
     service.server.end_with(ENDINGS[0]);
     assert_eq!(ask(local(port), ""), "served\n");
     second.end_with(ENDINGS[2]);
@@ -842,12 +843,15 @@ fn the_worker_serves_other_programs_and_survives_malformed_messages() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(DEADLINE)).unwrap();
     let passed = theirs.as_raw_fd();
-    let malformed: [(&[u8], &[RawFd]); 2] = [
-        (b"x", &[]),
+    let file = File::open("/dev/null").unwrap();
+    let malformed: [(&[u8], &[RawFd], &str); 4] = [
+        (b"x", &[], "no descriptor came with it"),
         // The first byte takes the descriptor, and the second has none.
-        (b"xy", &[passed]),
+        (b"xy", &[passed], "no descriptor came with it"),
+        (b"x", &[file.as_raw_fd()], "not all that came with it are connections"),
+        (b"x", &[passed, file.as_raw_fd()], "not all that came with it are connections"),
     ];
-    for (times, (data, fds)) in malformed.iter().enumerate() {
+    for (times, (data, fds, why)) in malformed.iter().enumerate() {
         let mut link = UnixStream::connect(&socket).unwrap();
         link.set_read_timeout(Some(DEADLINE)).unwrap();
         send_by_hand(&link, data, fds).unwrap();
@@ -855,7 +859,7 @@ fn the_worker_serves_other_programs_and_survives_malformed_messages() {
         assert_eq!(link.read(&mut [0]).unwrap_or(0), 0);
         worker.says_times("Closed connection to server.", times + 1);
         let complaint = worker.complains_times("worker: malformed message: ", times + 1);
-        assert_eq!(complaint, "no descriptor came with it");
+        assert_eq!(complaint, *why);
     }
 
     // The byte may have any value.
@@ -1056,6 +1060,74 @@ fn the_worker_takes_one_and_several_from_other_programs() {
     worker.says("Closed connection to server.");
     until("no descriptor more than before", || (worker.descriptors() == before).then_some(()));
     assert!(worker.err.lock().unwrap().0.is_empty());
+}
+
+/// A server that has a link, and this process, which has some to the same worker.
+fn share_a_worker(socket: &Path, command: &[&str]) -> (Program, Program, u16, Vec<UnixStream>) {
+    let worker = worker(Link::Shared, socket, command);
+    let (server, port) = server(Link::Shared, "127.0.0.1", socket);
+    let links: Vec<_> = (0..3).map(|_| UnixStream::connect(socket).unwrap()).collect();
+    worker.says_times("Connection from the server.", 1 + links.len());
+    (worker, server, port, links)
+}
+
+#[test]
+fn servers_take_turns_whatever_they_have() {
+    let dir = TempDir::new();
+    let (worker, server, port, links) =
+        share_a_worker(&dir.path().join("socket"), &["sh", "-c", "echo $$"]);
+    // The identifiers of processes say in which order they were started.
+    let wrap: i32 = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap().trim().parse().unwrap();
+    let turn = |answer: &str| {
+        let pid: i32 = answer.trim().parse().expect("a number");
+        (pid - worker.pid()).rem_euclid(wrap)
+    };
+    // So this process is the next, when both have something.
+    ask(local(port), "");
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    worker.stop();
+    for link in &links {
+        send_by_hand(link, b"\0", &[theirs.as_raw_fd()]).unwrap();
+        send_by_hand(link, b"\0", &[theirs.as_raw_fd(); MOST_FDS]).unwrap();
+    }
+    drop(theirs);
+    let before = worker.descriptors();
+    let mut other = connect(local(port));
+    server.says_times("Connection transferred to the worker process.", 2);
+    worker.signal(libc::SIGCONT);
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).unwrap();
+    let held = worker.descriptors().saturating_sub(before);
+    assert!(held <= MOST_FDS + 1, "{held}");
+    let mut answers = String::new();
+    with_deadline(ours).read_to_string(&mut answers).unwrap();
+    assert_eq!(answers.lines().count(), links.len() * (1 + MOST_FDS));
+    let earlier = answers.lines().filter(|line| turn(line) < turn(&answer)).count();
+    assert_eq!(earlier, 1);
+    worker.end_with(ENDINGS[1]);
+    assert!(worker.complaints().is_empty());
+}
+
+#[test]
+fn a_message_for_which_there_is_no_room_delays_no_other_peer() {
+    let dir = TempDir::new();
+    let (worker, _server, port, links) =
+        share_a_worker(&dir.path().join("socket"), &["echo", "served"]);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    worker.set_limit(DESCRIPTORS, worker.lowest_free() + 9);
+    send_by_hand(&links[0], b"\0", &[theirs.as_raw_fd(); 10]).unwrap();
+    drop(theirs);
+    worker.complains("worker: connections are delayed: ");
+    for _ in 0..10 {
+        assert_eq!(ask(local(port), ""), "served\n");
+    }
+    worker.rests();
+    worker.set_limit(DESCRIPTORS, 1000);
+    let mut answers = String::new();
+    with_deadline(ours).read_to_string(&mut answers).unwrap();
+    assert_eq!(answers, "served\n".repeat(10));
+    worker.end_with(ENDINGS[1]);
+    assert_eq!(worker.complaints().len(), 1, "said once");
 }
 
 // ---- Usage and errors --------------------------------------------------------------------------

@@ -426,11 +426,14 @@ pub fn with_deadline(stream: UnixStream) -> UnixStream {
     stream
 }
 
-/// Room for a control message of up to four descriptors.
+/// So many descriptors the kernel takes in a message: SCM_MAX_FD, unix(7).
+pub const MOST_FDS: usize = 253;
+
+/// Room for a control message with descriptors.
 #[repr(C)]
 struct Control {
     header: libc::cmsghdr,
-    fds: [RawFd; 4],
+    fds: [RawFd; MOST_FDS],
 }
 
 /// A message as a program without the library sends and receives it.
@@ -455,9 +458,9 @@ fn with_message<T>(data: &mut [u8], fds: usize, run: impl FnOnce(&mut libc::msgh
     }
 }
 
-/// Sends data with up to four descriptors, if the kernel lets it.
+/// Sends data with descriptors, if the kernel lets it.
 pub fn send_by_hand(stream: &UnixStream, data: &[u8], fds: &[RawFd]) -> io::Result<()> {
-    assert!(fds.len() <= 4);
+    assert!(fds.len() <= MOST_FDS);
     let sent = with_message(&mut data.to_vec(), fds.len(), |message| {
         // SAFETY: the message is whole, and its control buffer has room for the descriptors.
         unsafe {
