@@ -3,6 +3,7 @@
 #   make              the shared and the static library, in $(BUILD)
 #   make demo         watch a process serve a connection that it never accepted
 #   make check        the tests
+#   make check-hostile   the example programs and a peer that does its worst, for longer
 #   make check-valgrind  the C tests under valgrind
 #   make check-threads   the C tests with threads under ThreadSanitizer
 #   make html         the manual pages as HTML, in $(BUILD)/html (with mandoc)
@@ -41,6 +42,7 @@ READELF ?= readelf
 INSTALL ?= install
 CFLAGS ?= -O2
 FUZZ_SECONDS ?= 60
+SECONDS ?= 10
 
 SOURCE := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' $(SOURCE)/Cargo.toml)
@@ -61,8 +63,9 @@ HEADER_TOOL = CARGO_TARGET_DIR=$(abspath $(BUILD))/tools $(CARGO) run --quiet --
 	--manifest-path $(SOURCE)/tools/header/Cargo.toml --
 EXAMPLES := $(patsubst $(SOURCE)/c-examples/%.c,$(BUILD)/examples/%,$(wildcard $(SOURCE)/c-examples/*.c))
 
-.PHONY: all examples demo html bench bench-build check fuzz check-valgrind check-threads check-msrv \
-	check-deb cross-check compare-abi abi header check-header picture install uninstall clean
+.PHONY: all examples demo html bench bench-build check fuzz check-hostile check-valgrind \
+	check-threads check-msrv check-deb cross-check compare-abi abi header check-header picture \
+	install uninstall clean
 .DELETE_ON_ERROR:
 
 all: $(SHARED) $(STATIC)
@@ -165,6 +168,10 @@ fuzz:
 
 compare-abi:
 	sh $(SOURCE)/tools/compare-abi.sh $(BUILD)/abi
+
+check-hostile:
+	ANCILLARY_TEST_SECONDS=$(SECONDS) CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked \
+		--manifest-path $(SOURCE)/Cargo.toml --test hostile
 
 # Memory that is not there or not initialised, also where it is given to the kernel. valgrind keeps
 # limits of descriptors to itself, so cases that fill the table are skipped. The model and the races

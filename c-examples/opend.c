@@ -384,6 +384,23 @@ static int accept_client(int listener, struct client *client, int *rest)
     }
 }
 
+/* The client to do without: of the process that has most of them, the one that came first. So a
+ * process that makes many connections and says nothing keeps no other away. */
+static struct client *find_dispensable(struct client **clients, size_t count)
+{
+    struct client *found = NULL;
+    for (size_t i = 0, most = 0; i < count; i++) {
+        size_t same = 0;
+        for (size_t k = 0; k < count; k++)
+            same += clients[k]->creds.pid == clients[i]->creds.pid;
+        if (same > most) {
+            found = clients[i];
+            most = same;
+        }
+    }
+    return found;
+}
+
 /* Returns 0 after a signal, -1 when the service cannot go on. */
 static int serve(int listener)
 {
@@ -409,9 +426,8 @@ static int serve(int listener)
             return fail("ppoll", strerror(errno));
         rest = 0;
         size_t waiting = 0;
-        /* A client that does not hurry must not keep others away. */
         if (polled[0].revents && count == CLIENTS)
-            clients[0]->deadline = now();
+            find_dispensable(clients, count)->deadline = now();
         for (size_t i = 0; i < count; i++) {
             struct client *client = clients[i];
             int done = polled[1 + i].revents ? hear(client) : 0;

@@ -292,6 +292,7 @@ static void show_sender(int connection)
 /* A connection, which is shown when its first message is there, or has not come in time. */
 struct visit {
     int fd;
+    pid_t pid; /* of who made it */
     long long deadline;
 };
 
@@ -306,6 +307,23 @@ static void show(int connection)
     close(connection);
 }
 
+/* The visit to do without: of the process that has most of them, the one that came first. So a
+ * process that makes many connections and says nothing keeps no other away. */
+static struct visit *find_dispensable(void)
+{
+    struct visit *found = NULL;
+    for (size_t i = 0, most = 0; i < visit_count; i++) {
+        size_t same = 0;
+        for (size_t k = 0; k < visit_count; k++)
+            same += visits[k].pid == visits[i].pid;
+        if (same > most) {
+            found = &visits[i];
+            most = same;
+        }
+    }
+    return found;
+}
+
 /* Returns 0, with *rest if it is not the time to try again at once, or -1 if none can come any
  * more. */
 static int accept_visit(int listener, int *rest)
@@ -313,8 +331,11 @@ static int accept_visit(int listener, int *rest)
     static int complained;
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
+        struct ancillary_creds creds;
+        if (ancillary_peer_creds(fd, &creds) < 0)
+            creds.pid = 0;
         complained = 0;
-        visits[visit_count++] = (struct visit){fd, now() + PATIENCE};
+        visits[visit_count++] = (struct visit){fd, creds.pid, now() + PATIENCE};
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         /* The connection stays in the queue, so that polling at once would spin. */
         if (!complained++)
@@ -344,9 +365,8 @@ static int serve(int listener)
         if (ready < 0 && errno != EINTR)
             return fail("ppoll", strerror(errno));
         rest = 0;
-        /* A visitor that says nothing must not keep others away. */
         if (polled[0].revents && visit_count == VISITS)
-            visits[0].deadline = now();
+            find_dispensable()->deadline = now();
         size_t waiting = 0;
         for (size_t i = 0; i < visit_count; i++) {
             if (polled[1 + i].revents || visits[i].deadline <= now())

@@ -6,8 +6,8 @@
 mod common;
 
 use common::program::{
-    self, example, is_root, receive_by_hand, send_by_hand, until, user, with_deadline, End,
-    Program, DEADLINE, DESCRIPTORS, ENDINGS, NOBODY,
+    self, example, have_older_kernel, is_root, receive_by_hand, send_by_hand, until, user,
+    with_deadline, End, Program, DEADLINE, DESCRIPTORS, ENDINGS, NOBODY, OLDER_KERNELS,
 };
 use common::{Link, TempDir};
 use std::fs::{self, File, OpenOptions};
@@ -126,44 +126,6 @@ fn become_user(command: &mut Command, id: u32, groups: &'static [u32]) {
     // SAFETY: the closure makes system calls alone.
     unsafe { command.pre_exec(change) };
 }
-
-/// Runs a command as on a kernel without SO_PEERPIDFD and SO_PASSRIGHTS.
-fn have_older_kernel(command: &mut Command) {
-    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-    let step = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
-    // Where seccomp(2) shows the number of the call, and the lower half of its third argument.
-    let option = 16 + 2 * 8 + if cfg!(target_endian = "big") { 4 } else { 0 };
-    let mut filter = [
-        step(LOAD, 0, 0, 0),
-        step(EQUAL, libc::SYS_getsockopt as u32, 1, 0),
-        step(EQUAL, libc::SYS_setsockopt as u32, 0, 3),
-        step(LOAD, option, 0, 0),
-        step(EQUAL, 77, 2, 0),
-        step(EQUAL, 83, 1, 0),
-        step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),
-        step(RETURN, libc::SECCOMP_RET_ERRNO | libc::ENOPROTOOPT as u32, 0, 0),
-    ];
-    let change = move || {
-        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: the program points to the filter, which lives longer.
-        let result = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-                | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program)
-        };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(std::io::Error::last_os_error())
-        }
-    };
-    // SAFETY: the closure makes system calls alone.
-    unsafe { command.pre_exec(change) };
-}
-
-/// Whether have_older_kernel() can do its work: a 32-bit program makes other system calls.
-const OLDER_KERNELS: bool = cfg!(target_pointer_width = "64");
 
 /// Whether this kernel has SO_PASSRIGHTS.
 fn can_refuse_descriptors() -> bool {
