@@ -3,9 +3,9 @@
 #   make              the shared and the static library, in $(BUILD)
 #   make demo         watch a process serve a connection that it never accepted
 #   make check        the tests
-#   make check-hostile   the example programs and a peer that does its worst, for longer
+#   make check-hostile   the examples against a peer that does its worst, for a minute
 #   make check-valgrind  the C tests under valgrind
-#   make check-threads   the C tests with threads under ThreadSanitizer
+#   make check-threads   those in which threads share a socket, under ThreadSanitizer
 #   make html         the manual pages as HTML, in $(BUILD)/html (with mandoc)
 #   make install      libraries, header, pkg-config file and manual pages, below $(DESTDIR)$(PREFIX)
 #   make uninstall    removes them
@@ -42,7 +42,7 @@ READELF ?= readelf
 INSTALL ?= install
 CFLAGS ?= -O2
 FUZZ_SECONDS ?= 60
-SECONDS ?= 10
+HOSTILE_SECONDS ?= 10
 
 SOURCE := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' $(SOURCE)/Cargo.toml)
@@ -170,7 +170,7 @@ compare-abi:
 	sh $(SOURCE)/tools/compare-abi.sh $(BUILD)/abi
 
 check-hostile:
-	ANCILLARY_TEST_SECONDS=$(SECONDS) CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked \
+	ANCILLARY_TEST_SECONDS=$(HOSTILE_SECONDS) CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked \
 		--manifest-path $(SOURCE)/Cargo.toml --test hostile
 
 # Memory that is not there or not initialised, also where it is given to the kernel. valgrind keeps
@@ -178,7 +178,7 @@ check-hostile:
 # of many processes take it too long, and call nothing that the others do not.
 check-valgrind:
 	ANCILLARY_REQUIRE_ALL= CHECK_SECONDS=300 RING_PASSES=50000 \
-	ANCILLARY_TEST_RUNNER='valgrind -q --fair-sched=try --error-exitcode=99 --suppressions=$(SOURCE)/tools/memcheck.supp' \
+	ANCILLARY_TEST_RUNNER='valgrind -q --num-callers=20 --fair-sched=try --error-exitcode=99 --suppressions=$(SOURCE)/tools/memcheck.supp' \
 	CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked --manifest-path $(SOURCE)/Cargo.toml \
 		--test behaviour shared -- --skip appear --skip model --skip replace
 

@@ -23,8 +23,11 @@ type Names = BTreeSet<String>;
 // ---- Commands ----------------------------------------------------------------------------------
 
 /// Commands that are not run here, and why. Every other one is.
-const NOT_RUN: [(&str, &str); 16] = [
+const NOT_RUN: [(&str, &str); 19] = [
     ("make check", "this test is a part of it"),
+    ("make check-hostile", ".ci/run does; it takes a minute"),
+    ("make check-valgrind", ".ci/run does; it takes a minute"),
+    ("make check-threads", ".ci/run does; it needs a sanitizer"),
     ("make fuzz", ".ci/run does; it takes minutes"),
     ("make check-msrv", ".ci/run does; it needs Debian and its older compiler"),
     ("make cross-check", ".ci/run does; it needs root and Debian's other compilers"),
