@@ -67,8 +67,9 @@ $(HERE)/programs.mk: $(SOURCE)/tests/behaviour.rs $(SELF)
 				if ($$i == "and") files = files " " $$(i + 1); \
 				else flags = flags " " $$(i + 1); \
 			} \
-			print "LISTED += " $$1 "\nFILES_" $$1 " := " files "\nFLAGS_" $$1 " :=" flags \
-		}' > $@
+			print "LISTED += " $$1 "\nFILES_" $$1 " := " files "\nFLAGS_" $$1 " :=" flags; \
+			found = 1 \
+		} END { exit !found }' > $@
 
 include $(HERE)/programs.mk
 LISTED += abi

@@ -14,8 +14,10 @@ program=$3
 name=$(basename "$program")
 name=${name%-*}
 
+# By itself, so that a program that cannot be run fails.
+cases=$($run "$program" --list)
 left=
-for case in $($run "$program" --list); do
+for case in $cases; do
     reason=
     [ -z "$emulated" ] || reason=$(awk -v program="$name" -v name="$case" -v machine="$emulated" '
         $1 == program && $2 == name && ($3 == machine || $3 == "*") {
