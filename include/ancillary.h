@@ -300,12 +300,12 @@ ANCILLARY_MUST_CHECK int ancillary_recv_fd(int sock);
  *   fds     the descriptors, borrowed: the receiver gets duplicates, and you
  *           close your own whenever you like.  May be NULL if nfds is 0.
  *   nfds    how many, 0 or more.  On a stream any number; on seqpacket and
- *           datagram sockets at most ANCILLARY_MAX_FDS.
+ *           datagram sockets at most ancillary_max_fds().
  *   data    the payload.  NULL, with len 0 and nfds not 0: a marker byte of
  *           zero is sent for each message needed, because descriptors travel
  *           only with bytes.
  *   len     bytes of payload, 1 or more: at least one for each
- *           ANCILLARY_MAX_FDS descriptors or part of that many
+ *           ancillary_max_fds() descriptors or part of that many
  *   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
  *
  * The call finishes what it began: on a blocking stream it returns when all of
@@ -313,17 +313,17 @@ ANCILLARY_MUST_CHECK int ancillary_recv_fd(int sock);
  * to wait.  It does not raise SIGPIPE.
  *
  * More descriptors than one message carries are split on a stream: byte i of
- * the payload carries the descriptors from ANCILLARY_MAX_FDS * i onwards, and
- * the last message carries the rest of the payload.  The receiver collects
+ * the payload carries the descriptors from ancillary_max_fds() * i onwards,
+ * and the last message carries the rest of the payload.  The receiver collects
  * them with ANCILLARY_WAITALL.
  *
  * Returns the number of payload bytes sent.  It is less than asked for only
  * on a stream: if the call may not wait (ANCILLARY_DONTWAIT, O_NONBLOCK,
  * SO_SNDTIMEO), if a signal ended it (ANCILLARY_INTR), or if an error came
  * after a part was sent; the next call reports that error.  With the first
- * k bytes, k being 1 or more, the first k * ANCILLARY_MAX_FDS descriptors have
- * gone, or all if there are fewer: go on with the others and the rest of the
- * payload.
+ * k bytes, k being 1 or more, the first k * ancillary_max_fds() descriptors
+ * have gone, or all if there are fewer: go on with the others and the rest of
+ * the payload.
  *
  * Or returns a negative errno value, and then nothing was sent:
  *
@@ -334,8 +334,8 @@ ANCILLARY_MUST_CHECK int ancillary_recv_fd(int sock);
  *                  nfds over INT_MAX; one of data and len given and the other
  *                  not; len over SSIZE_MAX, or too small for nfds; nothing
  *                  to send; a descriptor that cannot be sent (io_uring).
- *   -E2BIG         More than ANCILLARY_MAX_FDS descriptors, and the socket is
- *                  not a stream.
+ *   -E2BIG         More than ancillary_max_fds() descriptors, and the socket
+ *                  is not a stream.
  *   -EBADF         sock, or one of fds, is not an open descriptor.
  *   -EMSGSIZE      seqpacket, datagram: len is more than the socket takes
  *                  (SO_SNDBUF).
@@ -369,7 +369,7 @@ ssize_t ancillary_send_fds(int sock,
  *           many were delivered; 0 on failure.
  *   data    where the payload goes.  NULL, with len 0: one marker byte is
  *           received and dropped; with ANCILLARY_WAITALL as many marker bytes
- *           as *nfds descriptors take, one for each ANCILLARY_MAX_FDS, for
+ *           as *nfds descriptors take, one for each ancillary_max_fds(), for
  *           which it waits also if fewer descriptors come.
  *   len     bytes of room for the payload, 1 or more
  *   flags   0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_WAITALL and

@@ -12,9 +12,9 @@ use libc::{c_int, ucred};
 /// message already.
 ///
 /// Descriptors that do not fit one message are split: byte i of the payload carries those from
-/// 253 * i onwards, and the last message carries the rest of the payload. Credentials travel with
-/// the first. When the kernel takes a part of a message, it takes all its control data, so what
-/// is left of it goes without any: sent along again, its descriptors would arrive twice.
+/// MAX_FDS * i onwards, and the last message carries the rest of the payload. Credentials travel
+/// with the first. When the kernel takes a part of a message, it takes all its control data, so
+/// what is left of it goes without any: sent along again, its descriptors would arrive twice.
 #[cold]
 #[inline(never)]
 pub fn send(
