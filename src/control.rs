@@ -1,10 +1,11 @@
 //! Control data, cmsg(3): the one place that knows how it is laid out in memory.
 
 use crate::errno::{Errno, Result};
+use crate::sys::{ucred, SCM_CREDENTIALS, SCM_PIDFD};
 use core::marker::PhantomData;
 use core::mem::{align_of, size_of, size_of_val, MaybeUninit};
 use core::{ptr, slice};
-use libc::{c_int, cmsghdr, ucred};
+use libc::{c_int, cmsghdr};
 
 /// Room for every kind of control message that the kernel adds to one message on a Unix socket,
 /// all at once. On 64-bit that is credentials 32, descriptors 1032, a pidfd 24, time stamps 96,
@@ -79,7 +80,7 @@ impl Buffer {
     pub fn filled_by_failure(&mut self) -> usize {
         // SAFETY: here and below, the header has been written, by `prepare` or by the kernel.
         let first = unsafe { self.header_at(0).assume_init() };
-        let place = if first.cmsg_type == libc::SCM_CREDENTIALS { Buffer::BEHIND_CREDS } else { 0 };
+        let place = if first.cmsg_type == SCM_CREDENTIALS { Buffer::BEHIND_CREDS } else { 0 };
         // SAFETY: as above.
         let last = unsafe { self.header_at(place).assume_init() };
         place.wrapping_add((last.cmsg_len as usize).min(HEADER + INT))
@@ -111,11 +112,7 @@ impl Buffer {
     #[cold]
     pub fn append_creds(&mut self, used: usize, creds: &ucred) -> Result<usize> {
         // The ids are unsigned, which makes no difference to their bytes.
-        self.append(
-            used,
-            libc::SCM_CREDENTIALS,
-            &[creds.pid, creds.uid as c_int, creds.gid as c_int],
-        )
+        self.append(used, SCM_CREDENTIALS, &[creds.pid, creds.uid as c_int, creds.gid as c_int])
     }
 
     #[inline(always)]
@@ -215,7 +212,7 @@ impl<'a> Iterator for Messages<'a> {
             (libc::SOL_SOCKET, libc::SCM_RIGHTS) => Message::Fds(unsafe { ints(data, length) }),
             // SAFETY: as above.
             (libc::SOL_SOCKET, SCM_PIDFD) => Message::Pidfd(unsafe { ints(data, length) }),
-            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length == size_of::<ucred>() => {
+            (libc::SOL_SOCKET, SCM_CREDENTIALS) if length == size_of::<ucred>() => {
                 // SAFETY: as above; a ucred is plain integers.
                 Message::Creds(unsafe { (data as *const ucred).read() })
             }
@@ -257,6 +254,3 @@ unsafe fn write(start: *mut u8, kind: c_int, items: &[c_int]) {
         }
     }
 }
-
-/// Linux 6.5; not in every version of the libc crate that the library builds with.
-const SCM_PIDFD: c_int = 4;

@@ -1,6 +1,7 @@
 //! Who sent a message, as far as it is known.
 
-use libc::{gid_t, pid_t, ucred, uid_t};
+use crate::sys::ucred;
+use libc::{gid_t, pid_t, uid_t};
 
 /// The identity of a process: who sent a message, or who is on the other end
 /// of a connection.

@@ -4,8 +4,8 @@ use crate::control;
 use crate::errno::{Errno, Packed, Result};
 use crate::flags::Flags;
 use crate::payload::{messages_for, Parts, Payload};
-use crate::sys::{self, Outcome, MAX_FDS};
-use libc::{c_int, ucred};
+use crate::sys::{self, ucred, Outcome, MAX_FDS};
+use libc::c_int;
 
 /// Sends a payload with descriptors, and credentials if there are any, and returns how many bytes
 /// of it went. `first` is what the system call returned, where it has been made for the first

@@ -11,7 +11,7 @@ use crate::errno::{Errno, Result};
 use crate::payload::Window;
 use core::mem::{size_of, size_of_val, MaybeUninit};
 use core::ptr::{self, addr_of_mut};
-use libc::{c_int, c_uint, c_void, gid_t, iovec, msghdr, socklen_t, ssize_t, ucred};
+use libc::{c_int, c_uint, c_void, gid_t, iovec, msghdr, socklen_t, ssize_t};
 
 // The libc crate without its default features leaves linking the C library to us.
 #[link(name = "c")]
@@ -26,6 +26,13 @@ pub const MAX_FDS: usize = ANCILLARY_MAX_FDS as usize;
 /// the padding in it, and takes 1024 bytes at most.
 #[cfg(all(target_env = "musl", target_pointer_width = "64"))]
 pub const MAX_FDS: usize = ANCILLARY_MAX_FDS as usize - 1;
+
+/// Who a process is, as the kernel tells it and is told, and control data with it.
+pub use libc::{ucred, SCM_CREDENTIALS};
+
+/// Control data with a pidfd. Linux 6.5; not in every version of the libc crate that the library
+/// builds with.
+pub const SCM_PIDFD: c_int = 4;
 
 /// What a system call returned: a count, or -1, and then `errno` says why.
 #[derive(Clone, Copy)]
