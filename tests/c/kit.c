@@ -357,7 +357,7 @@ void *end_thread(pthread_t thread)
 
 /* The kernel keeps a count as well, which is wrong by some pages for each
  * processor (VmRSS); this it counts now. */
-static long count_resident_kb(void)
+static long count_memory_kb(void)
 {
 	char line[128];
 	long kb = 0;
@@ -365,18 +365,18 @@ static long count_resident_kb(void)
 
 	CHECK(memory);
 	while (fgets(line, sizeof line, memory))
-		if (sscanf(line, "Rss: %ld", &kb) == 1)
+		if (sscanf(line, "Anonymous: %ld", &kb) == 1)
 			break;
 	fclose(memory);
 	CHECK(kb > 0);
 	return kb;
 }
 
-long resident_kb(void)
+long memory_kb(void)
 {
 	/* Looking takes some, too, the first time. */
-	count_resident_kb();
-	return count_resident_kb();
+	count_memory_kb();
+	return count_memory_kb();
 }
 
 void check_child(pid_t pid)

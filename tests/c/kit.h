@@ -105,8 +105,9 @@ int some_of(int often);
 pthread_t start_thread(void *(*run)(void *), void *argument);
 void *end_thread(pthread_t thread);
 
-/* How much memory this process takes. */
-long resident_kb(void);
+/* How much memory this process takes, without that of files: of these there is
+ * more or less as the kernel sees fit. */
+long memory_kb(void);
 
 /* Checks that a forked process ends with 0. */
 void check_child(pid_t pid);

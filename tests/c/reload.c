@@ -43,10 +43,10 @@ static void nothing_is_left(void)
 	open_pair(SOCK_STREAM, sock);
 	for (int i = 0; i < TIMES; i++) {
 		if (i == TIMES / 10)
-			kb = resident_kb();
+			kb = memory_kb();
 		pass_one_with(path, sock);
 	}
-	growth = resident_kb() - kb;
+	growth = memory_kb() - kb;
 	close_pair(sock);
 	check_about("%ld kB and %ld kB more", kb, growth);
 	CHECK(growth <= MOST_GROWTH_KB);

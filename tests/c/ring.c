@@ -133,12 +133,12 @@ static void be_process(struct station *own, size_t passes)
 	for (int i = 0; i < THREADS; i++)
 		own[i].thread = start_thread(pass_on, &own[i]);
 	wait_for_a_quarter(own, passes);
-	kb = resident_kb();
+	kb = memory_kb();
 	for (int i = 0; i < THREADS; i++) {
 		end_thread(own[i].thread);
 		passed += own[i].passed;
 	}
-	kb_at_last = resident_kb();
+	kb_at_last = memory_kb();
 	check_about("%ld kB after a quarter, %ld kB at last", kb, kb_at_last);
 	CHECK(kb_at_last - kb <= MOST_GROWTH_KB);
 	check_about("%s", "");
@@ -178,7 +178,7 @@ static void start_record(uint32_t number, uint32_t hops)
 static void every_descriptor_goes_round(void)
 {
 	const char *given = getenv("RING_PASSES");
-	size_t passes = given ? strtoul(given, NULL, 10) : PASSES, all = 0;
+	size_t passes = given ? strtoul(given, NULL, 10) : (size_t)some_of(PASSES), all = 0;
 	pid_t processes[PROCESSES];
 	uint32_t rounds;
 
