@@ -50,18 +50,18 @@ for machine in armhf s390x ppc64el; do
 done
 take rust-web-src "./usr/src/rustc-*/library/*"
 
-core() { # TARGET KIND
+core() { # TARGET
     folder=/usr/lib/rustlib/$1/lib
     mkdir -p "$folder"
-    compile="rustc --edition 2021 --crate-type rlib --target $1 --emit $2 --out-dir $folder
+    compile="rustc --edition 2021 --crate-type rlib --target $1 --out-dir $folder
         -C opt-level=3 -C panic=abort -Z force-unstable-if-unmarked --cap-lints allow"
     $compile --crate-name core /usr/src/rustc-*/library/core/src/lib.rs
     echo "#![feature(compiler_builtins)] #![compiler_builtins] #![no_std]" |
         $compile --crate-name compiler_builtins -
 }
 export RUSTC_BOOTSTRAP=1
-core x86_64-unknown-linux-musl link
-core x86_64-unknown-freebsd metadata
+core x86_64-unknown-linux-musl
+core x86_64-unknown-freebsd
 rm -r /usr/src/rustc-*
 mkdir /source /vendor /out
 '
