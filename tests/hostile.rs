@@ -100,7 +100,8 @@ impl Server {
         until("no process of the server", || (self.children() == 0).then_some(()));
         let memory = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.program.pid()));
         let memory = memory.unwrap();
-        let line = memory.lines().find_map(|line| line.strip_prefix("Rss:")).expect("Rss");
+        let line =
+            memory.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("Anonymous");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
