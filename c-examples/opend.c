@@ -404,18 +404,24 @@ static struct client *find_dispensable(struct client **clients, size_t count)
 /* Returns 0 after a signal, -1 when the service cannot go on. */
 static int serve(int listener)
 {
-    static struct client places[CLIENTS], *clients[CLIENTS];
-    struct pollfd polled[1 + CLIENTS];
+    /* With one place more, for who comes when all are taken, until another has gone: who may not
+     * come in drives nobody out. */
+    enum { PLACES = CLIENTS + 1 };
+    static struct client places[PLACES], *clients[PLACES];
+    struct pollfd polled[1 + PLACES];
     size_t count = 0; /* So many of `clients` are in use, those that came first in front. */
     int rest = 0;
-    for (size_t i = 0; i < CLIENTS; i++)
+    for (size_t i = 0; i < PLACES; i++)
         clients[i] = &places[i];
     for (;;) {
-        polled[0] = (struct pollfd){.fd = rest ? -1 : listener, .events = POLLIN};
+        int crowded = count > CLIENTS;
+        if (crowded)
+            find_dispensable(clients, count)->deadline = now();
+        polled[0] = (struct pollfd){.fd = rest || crowded ? -1 : listener, .events = POLLIN};
         for (size_t i = 0; i < count; i++)
             polled[1 + i] = (struct pollfd){.fd = clients[i]->fd, .events = POLLIN};
         long long left = count ? clients[0]->deadline - now() : -1;
-        if (count && left < 0)
+        if (crowded || (count && left < 0))
             left = 0;
         if (rest && (left < 0 || left > 100))
             left = 100;
@@ -426,8 +432,6 @@ static int serve(int listener)
             return fail("ppoll", strerror(errno));
         rest = 0;
         size_t waiting = 0;
-        if (polled[0].revents && count == CLIENTS)
-            find_dispensable(clients, count)->deadline = now();
         for (size_t i = 0; i < count; i++) {
             struct client *client = clients[i];
             int done = polled[1 + i].revents ? hear(client) : 0;

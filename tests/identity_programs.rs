@@ -812,6 +812,25 @@ fn there_is_a_limit_of_clients_who_may_be_slow() {
 }
 
 #[test]
+fn who_is_refused_drives_nobody_out() {
+    if !is_root() {
+        return common::missing("root");
+    }
+    let server = Server::opend(&[0]);
+    let file = server.file("file", "content");
+    let mut all: Vec<UnixStream> = (0..256).map(|_| server.connect()).collect();
+    for _ in 0..3 {
+        let mut command = server.open(&file, "r");
+        become_user(&mut command, NOBODY, &[]);
+        refused(&mut command);
+    }
+    for stream in &mut all {
+        stream.write_all(request(&file, "r").as_bytes()).unwrap();
+        assert_eq!(read_answer(stream).status, 0);
+    }
+}
+
+#[test]
 fn a_thousand_requests_leave_no_descriptor() {
     let server = Server::opend(&[user()]);
     let file = server.file("file", "content");
