@@ -181,6 +181,17 @@ static void use_close_fds(struct set *set)
 	CHECK(all_none(fds, LENGTH(fds)));
 }
 
+static void use_constants(struct set *set)
+{
+	const char *version;
+	size_t most;
+
+	INSIDE(set, version = ancillary_version());
+	CHECK(*version);
+	INSIDE(set, most = ancillary_max_fds());
+	CHECK_IS(most, MOST);
+}
+
 static void use_options(struct set *set)
 {
 	int result;
@@ -236,13 +247,37 @@ static void use_connect(struct set *set)
 	close_files(&sock, 1);
 }
 
-static void use_old(struct set *set)
+static void use_old_fd(struct set *set)
+{
+	int fd, result;
+
+	INSIDE(set, result = ancil_send_fd(set->sock[HERE], set->files[0]));
+	CHECK_IS(result, 0);
+	INSIDE(set, result = ancil_recv_fd(set->sock[THERE], &fd));
+	CHECK_IS(result, 0);
+	CHECK(same_file(fd, set->files[0]));
+	close_files(&fd, 1);
+}
+
+static void use_old_fds(struct set *set)
 {
 	int fds[2], result;
 
 	INSIDE(set, result = ancil_send_fds(set->sock[HERE], set->files, 2));
 	CHECK_IS(result, 0);
 	INSIDE(set, result = ancil_recv_fds(set->sock[THERE], fds, 2));
+	CHECK_IS(result, 2);
+	take_back(set, fds);
+}
+
+static void use_old_buffer(struct set *set)
+{
+	char buffer[100];
+	int fds[2], result;
+
+	INSIDE(set, result = ancil_send_fds_with_buffer(set->sock[HERE], set->files, 2, buffer));
+	CHECK_IS(result, 0);
+	INSIDE(set, result = ancil_recv_fds_with_buffer(set->sock[THERE], fds, 2, buffer));
 	CHECK_IS(result, 2);
 	take_back(set, fds);
 }
@@ -258,7 +293,8 @@ static const struct {
 	{ "recv_creds", use_recv_creds }, { "close_fds", use_close_fds },
 	{ "options", use_options },	  { "peer", use_peer },
 	{ "listen", use_listen },	  { "connect", use_connect },
-	{ "old", use_old },
+	{ "old_fd", use_old_fd },	  { "old_fds", use_old_fds },
+	{ "old_buffer", use_old_buffer }, { "constants", use_constants },
 };
 
 /* --- in a handler, which has interrupted the same function --- */
@@ -412,6 +448,7 @@ static void send_to_nobody(int type, int sock[2])
 		CHECK(ancillary_send_creds(sock[HERE], NULL, "abc", 3, 0) < 0);
 		CHECK_IS(ancil_send_fd(sock[HERE], 0), -1);
 		CHECK_IS(ancil_send_fds(sock[HERE], sock, 1), -1);
+		CHECK_IS(ancil_send_fds_with_buffer(sock[HERE], sock, 1, NULL), -1);
 	}
 }
 

@@ -258,10 +258,17 @@ static void send_one_as_before(struct waiting *waiting)
 	check_failed(__FILE__, __LINE__, "it waits");
 }
 
+static void send_several_as_before(struct waiting *waiting)
+{
+	CHECK(ancil_send_fds(waiting->sock, &waiting->sock, 1) < 0);
+	check_failed(__FILE__, __LINE__, "it waits");
+}
+
 static void cancel_sends(int type, int sock[2])
 {
 	static void (*const calls[])(struct waiting *) = {
-		send_one, send_several, send_message, send_creds, send_one_as_before,
+		send_one,	    send_several,	    send_message, send_creds,
+		send_one_as_before, send_several_as_before,
 	};
 	struct waiting waiting = { .sock = sock[HERE] };
 
