@@ -33,4 +33,4 @@ if [ "$what" = --keep ]; then
 fi
 cd "$folder"
 exec "$fuzzer" -artifact_prefix="$folder/artifacts/" -max_len=1000 -max_total_time="$what" \
-	-print_final_stats=1 "$@" "$folder/corpus" "$committed"
+	-timeout=30 -print_final_stats=1 "$@" "$folder/corpus" "$committed"
