@@ -74,9 +74,12 @@ impl Server {
             other => other.as_ref(),
         }));
         change(&mut command);
-        let program = Program::start(&mut command);
-        until("a server that listens", || UnixStream::connect(&socket).ok());
-        Server { program, dir, socket }
+        let server = Server { program: Program::start(&mut command), dir, socket };
+        until("a server that listens", || {
+            let out = fs::read(server.dir.path().join("out")).ok()?;
+            out.ends_with(b".\n").then_some(())
+        });
+        server
     }
 
     fn connect(&self) -> UnixStream {
@@ -131,13 +134,8 @@ impl Server {
     /// Attacks it twice, so that what it needs for many peers at once is no growth.
     fn endure(self, serve: impl Fn(&Server), said: &[(&str, &[&str])]) {
         let (seed, how_long) = (seed(), how_long());
+        let before = self.program.descriptors();
         serve(&self);
-        // The first connection, made to see whether it listens, has been closed.
-        let before = until("nobody there", || {
-            let count = self.program.descriptors();
-            thread::sleep(Duration::from_millis(100));
-            (self.program.descriptors() == count && self.children() == 0).then_some(count)
-        });
         self.attack(seed, how_long / 4, &serve);
         let memory = self.settle(before);
         self.attack(seed + 1, how_long, &serve);
