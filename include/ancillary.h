@@ -22,11 +22,11 @@
  * once, from a signal handler (ancillary_listen() says with what exception), and
  * between fork and exec.  None raises SIGPIPE.
  * Interrupted system calls are made again unless ANCILLARY_INTR is given.  A
- * call that waits is a cancellation point, as sendmsg(2) and recvmsg(2) are.  As
- * with these, descriptors that arrive just when a thread is cancelled
- * (pthread_cancel(3)) are lost with it, which does happen under load.  To
- * avoid that, wait with poll(2), and receive with ANCILLARY_DONTWAIT while
- * cancellation is disabled (pthread_setcancelstate(3)).
+ * call that waits to send or to receive is a cancellation point, as sendmsg(2)
+ * and recvmsg(2) are.  As with these, descriptors that arrive just when a thread
+ * is cancelled (pthread_cancel(3)) are lost with it, which does happen under
+ * load.  To avoid that, wait with poll(2), and receive with ANCILLARY_DONTWAIT
+ * while cancellation is disabled (pthread_setcancelstate(3)).
  *
  * Memory.  Arrays and buffers given to one call must not overlap.
  *
