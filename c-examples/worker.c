@@ -326,13 +326,14 @@ static struct link *find_dispensable(void)
     return found;
 }
 
-/* The last one takes the place. */
+/* Those behind move up: of links that are alike the one that came first stays in front. */
 static void close_link(struct link *link)
 {
     while (holds_some(link))
         close(link->connections[link->next++]);
     close(link->fd);
-    *link = links[--link_count];
+    link_count--;
+    memmove(link, link + 1, (size_t)(links + link_count - link) * sizeof *link);
     say(&out, "Closed connection to server.");
 }
 

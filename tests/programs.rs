@@ -866,7 +866,7 @@ fn the_worker_serves_other_programs_and_survives_malformed_messages() {
     let link = UnixStream::connect(&socket).unwrap();
     send_by_hand(&link, b"!", &[passed]).unwrap();
     drop(theirs);
-    // Of the last malformed message a command was started as well.
+    // Of one malformed message a command was started as well.
     (&ours).write_all(b"by hand").unwrap();
     ours.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();
@@ -1106,6 +1106,23 @@ fn servers_take_turns_whatever_they_have() {
     assert_eq!(earlier, 1);
     worker.end_with(ENDINGS[1]);
     assert!(worker.complaints().is_empty());
+}
+
+#[test]
+fn a_process_with_many_links_takes_no_place_from_another() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("socket");
+    // Of all links that of the server is the oldest.
+    let (worker, _server, port, mut links) = share_a_worker(&socket, &["echo", "served"]);
+    links.resize_with(63 + 2, || UnixStream::connect(&socket).unwrap());
+    worker.complains_times("worker: too many servers: ", 2);
+    worker.says_times("Closed connection to server.", 2);
+    for (number, link) in links.into_iter().map(with_deadline).enumerate() {
+        link.set_nonblocking(number >= 2).unwrap();
+        let is_open = (&link).read(&mut [0]).is_err();
+        assert_eq!(is_open, number >= 2, "link {number}");
+    }
+    assert_eq!(ask(local(port), ""), "served\n");
 }
 
 #[test]
