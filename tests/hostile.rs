@@ -9,8 +9,8 @@
 mod common;
 
 use common::program::{
-    example, have_older_kernel, is_root, processes, receive_by_hand, send_by_hand, until, user,
-    with_deadline, End, Program, OLDER_KERNELS,
+    can_have_older_kernel, example, have_older_kernel, is_root, processes, reach, receive_by_hand,
+    send_by_hand, until, user, with_deadline, End, Program,
 };
 use common::{c_file, compile, Link, TempDir};
 use std::env;
@@ -83,7 +83,7 @@ impl Server {
     }
 
     fn connect(&self) -> UnixStream {
-        with_deadline(UnixStream::connect(&self.socket).expect("a connection"))
+        reach(&self.socket)
     }
 
     fn wrote(&self, file: &str) -> String {
@@ -204,7 +204,7 @@ fn opend_endures_where_descriptors_are_refused() {
 #[test]
 fn opend_endures_where_descriptors_come() {
     let Some(_alone) = alone() else { return };
-    if OLDER_KERNELS {
+    if can_have_older_kernel() {
         opend_endures(have_older_kernel, &["Descriptors came with the request"]);
     }
 }
@@ -235,7 +235,7 @@ fn whoami_endures_where_descriptors_are_refused() {
 #[test]
 fn whoami_endures_where_descriptors_come() {
     let Some(_alone) = alone() else { return };
-    if OLDER_KERNELS {
+    if can_have_older_kernel() {
         whoami_endures(have_older_kernel, &["  message with descriptors, which are not wanted"]);
     }
 }

@@ -6,8 +6,8 @@
 mod common;
 
 use common::program::{
-    self, example, have_older_kernel, is_root, receive_by_hand, send_by_hand, until, user,
-    with_deadline, End, Program, DEADLINE, DESCRIPTORS, ENDINGS, NOBODY, OLDER_KERNELS,
+    self, can_have_older_kernel, example, have_older_kernel, is_root, reach, receive_by_hand,
+    send_by_hand, until, user, End, Program, DEADLINE, DESCRIPTORS, ENDINGS, NOBODY,
 };
 use common::{Link, TempDir};
 use std::fs::{self, File, OpenOptions};
@@ -74,7 +74,7 @@ impl Server {
     }
 
     fn connect(&self) -> UnixStream {
-        with_deadline(UnixStream::connect(self.socket()).expect("a connection"))
+        reach(&self.socket())
     }
 
     /// `whoami connect`
@@ -401,7 +401,7 @@ fn whoami_says_what_it_may_not_know() {
         expected[2] = "  executable not known: Permission denied".to_owned();
         assert_eq!(server.said_about(&expected[0]), expected);
     }
-    if OLDER_KERNELS {
+    if can_have_older_kernel() {
         let server = Server::whoami(have_older_kernel);
         let (_visitor, mut expected) = visit(&server, |_| ());
         server.program.signal(libc::SIGCONT);
@@ -466,7 +466,7 @@ fn whoami_goes_on_after_clients_of_every_kind() {
 
 #[test]
 fn whoami_closes_descriptors_where_it_cannot_refuse_them() {
-    if !OLDER_KERNELS {
+    if !can_have_older_kernel() {
         return;
     }
     let server = Server::whoami(have_older_kernel);
@@ -715,7 +715,7 @@ fn a_request_can_come_in_pieces_and_must_come_to_an_end() {
 fn descriptors_with_a_request_are_refused_or_closed() {
     let here: (fn(&mut Command), bool) = (|_| (), can_refuse_descriptors());
     let older: (fn(&mut Command), bool) = (have_older_kernel, false);
-    for (kernel, refuses) in if OLDER_KERNELS { vec![here, older] } else { vec![here] } {
+    for (kernel, refuses) in if can_have_older_kernel() { vec![here, older] } else { vec![here] } {
         let user = user().to_string();
         let server = Server::start(kernel, "opend", &[], &[&user]);
         let good = request(&server.file("file", "content"), "r");

@@ -3,12 +3,13 @@
 // The types of some fields and constants differ from one C library to the next.
 #![allow(clippy::unnecessary_cast)]
 
-use super::{compile, run, run_ok, source, Link};
+use super::{announce, compile, run, run_ok, source, Link};
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read};
 use std::mem;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -113,7 +114,13 @@ pub fn have_older_kernel(command: &mut Command) {
 }
 
 /// Whether have_older_kernel() can do its work: a 32-bit program makes other system calls.
-pub const OLDER_KERNELS: bool = cfg!(target_pointer_width = "64");
+pub fn can_have_older_kernel() -> bool {
+    let can = cfg!(target_pointer_width = "64");
+    if !can {
+        announce("skipped: a 32-bit program cannot be run as on an older kernel");
+    }
+    can
+}
 
 /// Checks that examples print their usage on standard output when asked for it, and on standard
 /// error when the arguments are wrong.
@@ -461,6 +468,29 @@ pub fn connect(to: impl ToSocketAddrs) -> TcpStream {
 pub fn with_deadline(stream: UnixStream) -> UnixStream {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Connects to a socket file. While its queue is full connect(2) waits, which SO_SNDTIMEO ends; but
+/// that has to be set before.
+pub fn reach(path: &Path) -> UnixStream {
+    // SAFETY: no memory is involved.
+    let sock = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    assert!(sock >= 0, "{}", io::Error::last_os_error());
+    // SAFETY: it is nobody else's.
+    let stream = with_deadline(unsafe { UnixStream::from_raw_fd(sock) });
+    // SAFETY: the structure is a plain one, for which all zeros are a value.
+    let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as _;
+    let path = path.as_os_str().as_bytes();
+    assert!(path.len() < address.sun_path.len());
+    for (to, from) in address.sun_path.iter_mut().zip(path) {
+        *to = *from as _;
+    }
+    let len = mem::size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the address is there, and of that size.
+    let result = unsafe { libc::connect(sock, ptr::addr_of!(address).cast(), len) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
     stream
 }
 
