@@ -8,6 +8,7 @@
 
 #include <ancillary.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -273,8 +274,12 @@ static void close_and_remove(int sock, const char *path)
 static void meet_everywhere(void)
 {
 	const unsigned replace = ANCILLARY_REPLACE;
-	const char *path = "socket", *abstract = "@ancillary-calls", *far;
+	const char *path = "socket", *far;
 	int sock, other, type = SOCK_STREAM;
+	char abstract[40];
+
+	/* Such names are the system's, where other tests may run as well. */
+	snprintf(abstract, sizeof abstract, "@ancillary-calls-%d", (int)getpid());
 
 	sock = (int)TRACED(PLAIN, ancillary_listen, path, type, 0600, 0);
 	CHECK(sock >= 0);
