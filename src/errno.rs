@@ -92,6 +92,15 @@ impl CValue for usize {
     }
 }
 
+/// The value of a result, or the negative error number.
+#[inline(always)]
+fn to_size<T: CValue>(result: Result<T>) -> ssize_t {
+    match result {
+        Ok(value) => value.to_size(),
+        Err(error) => (error.number() as ssize_t).wrapping_neg(),
+    }
+}
+
 /// A count, or a negative error number, as C returns it: in a register, where a Result takes
 /// memory.
 #[derive(Clone, Copy)]
@@ -100,10 +109,7 @@ pub struct Packed(ssize_t);
 impl Packed {
     #[inline(always)]
     pub fn new(result: Result<usize>) -> Packed {
-        match result {
-            Ok(count) => Packed(count as ssize_t),
-            Err(error) => Packed((error.number() as ssize_t).wrapping_neg()),
-        }
+        Packed(to_size(result))
     }
 
     #[inline(always)]
@@ -130,11 +136,7 @@ impl Before {
     /// number, with that number in `errno`.
     #[inline(always)]
     pub fn returning<T: CValue>(self, result: Result<T>) -> T::C {
-        let value = match result {
-            Ok(value) => value.to_size(),
-            Err(error) => (error.number() as ssize_t).wrapping_neg(),
-        };
-        T::from_size(self.leave(value))
+        T::from_size(self.leave(to_size(result)))
     }
 
     /// A call that succeeds has to put `errno` back where one that was retried, or a probe that
