@@ -194,9 +194,10 @@ pub unsafe fn receive_fds(
         (&mut *call, outcome)
     };
     if let Some(bytes) = outcome.some() {
-        if let Some(filled) = sys::whole(&call.message) {
+        let came = Arrival::new(bytes, &call.message);
+        if came.is_whole() {
             // SAFETY: the kernel has filled so much of the buffer.
-            if let Some(arrived) = unsafe { control.only_fds(filled) } {
+            if let Some(arrived) = unsafe { control.only_fds(came.control) } {
                 let Room { fds, nfds, count } = call.room;
                 // SAFETY: the caller's promise.
                 let (slots, nfds) = unsafe { (slice::from_raw_parts_mut(fds, count), &mut *nfds) };

@@ -72,6 +72,7 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    #[inline(always)]
     pub fn new(bytes: usize, message: &msghdr) -> Arrival {
         Arrival {
             bytes,
@@ -80,16 +81,11 @@ impl Arrival {
             control_cut: message.msg_flags & libc::MSG_CTRUNC != 0,
         }
     }
-}
 
-/// Whether a message arrived with all its payload and control data; and how much of the control
-/// buffer is filled, in bytes.
-#[inline(always)]
-pub fn whole(message: &msghdr) -> Option<usize> {
-    if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) == 0 {
-        Some(message.msg_controllen as usize)
-    } else {
-        None
+    /// Whether nothing of it was cut off.
+    #[inline(always)]
+    pub fn is_whole(&self) -> bool {
+        !self.data_cut && !self.control_cut
     }
 }
 
