@@ -61,6 +61,8 @@ RUST_SOURCES := $(wildcard $(SOURCE)/src/*.rs $(SOURCE)/src/*/*.rs) $(addprefix 
 RUST_ARCHIVE := $(BUILD)/cargo/$(if $(RUST_TARGET),$(RUST_TARGET)/)release/libancillary.a
 HEADER_TOOL = CARGO_TARGET_DIR=$(abspath $(BUILD))/tools $(CARGO) run --quiet --locked \
 	--manifest-path $(SOURCE)/tools/header/Cargo.toml --
+TESTS = CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked \
+	--manifest-path $(SOURCE)/Cargo.toml
 EXAMPLES := $(patsubst $(SOURCE)/c-examples/%.c,$(BUILD)/examples/%,$(wildcard $(SOURCE)/c-examples/*.c))
 
 .PHONY: all examples demo html bench bench-build check fuzz check-hostile check-valgrind \
@@ -157,11 +159,10 @@ check-header:
 	$(HEADER_TOOL) --check
 
 check: check-header
-	CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked --manifest-path $(SOURCE)/Cargo.toml
+	$(TESTS)
 
 abi:
-	ANCILLARY_WRITE_ABI=1 CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked \
-		--manifest-path $(SOURCE)/Cargo.toml --test description
+	ANCILLARY_WRITE_ABI=1 $(TESTS) --test description
 
 fuzz:
 	CARGO='$(CARGO)' sh $(SOURCE)/tools/fuzz.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
@@ -170,8 +171,7 @@ compare-abi:
 	sh $(SOURCE)/tools/compare-abi.sh $(BUILD)/abi
 
 check-hostile:
-	ANCILLARY_TEST_SECONDS=$(HOSTILE_SECONDS) CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked \
-		--manifest-path $(SOURCE)/Cargo.toml --test hostile
+	ANCILLARY_TEST_SECONDS=$(HOSTILE_SECONDS) $(TESTS) --test hostile
 
 # Memory that is not there or not initialised, also where it is given to the kernel. valgrind keeps
 # limits of descriptors to itself, so cases that fill the table are skipped. The model and the races
@@ -180,8 +180,7 @@ check-hostile:
 check-valgrind:
 	ANCILLARY_REQUIRE_ALL= CHECK_SECONDS=300 RING_PASSES=50000 \
 	ANCILLARY_TEST_RUNNER='valgrind -q --num-callers=20 --fair-sched=try --error-exitcode=99 --suppressions=$(SOURCE)/tools/memcheck.supp' \
-	CARGO_TARGET_DIR=$(abspath $(BUILD))/check $(CARGO) test --locked --manifest-path $(SOURCE)/Cargo.toml \
-		--test behaviour shared -- --skip appear --skip mixed --skip model --skip replace
+	$(TESTS) --test behaviour shared -- --skip appear --skip mixed --skip model --skip replace
 
 # The library itself is not instrumented. The sanitizer's runtime stands in front of the C library,
 # and sees from the arguments of sendmsg(2) and recvmsg(2) which memory they read and write, also that
