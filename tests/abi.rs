@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::header::split_comments;
 use common::{
     c_file, compile, compiler, nm, run, run_ok, said, shipped, source, tool, Link, Names, TempDir,
 };
@@ -50,14 +51,7 @@ fn header() -> String {
 
 /// The functions that the header declares: what stands before a parenthesis, outside comments.
 fn declared() -> Names {
-    let header = header();
-    let mut code = String::new();
-    let mut rest = header.as_str();
-    while let Some((before, comment)) = rest.split_once("/*") {
-        code.push_str(before);
-        rest = comment.split_once("*/").expect("the end of a comment").1;
-    }
-    code.push_str(rest);
+    let (code, _) = split_comments(&header());
     let names: Names = code
         .split('(')
         .filter_map(|before| before.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next())

@@ -8,6 +8,7 @@
 
 mod common;
 
+use common::header::split_comments;
 use common::{compiler, run_ok, shipped, source, TempDir};
 use std::fmt::Write;
 use std::fs;
@@ -17,13 +18,7 @@ use std::process::Command;
 /// on a line.
 fn declarations() -> Vec<String> {
     let header = fs::read_to_string(shipped().include.join("ancillary.h")).expect("the header");
-    let mut code = String::new();
-    let mut rest = header.as_str();
-    while let Some((before, comment)) = rest.split_once("/*") {
-        code.push_str(before);
-        rest = comment.split_once("*/").expect("the end of a comment").1;
-    }
-    code.push_str(rest);
+    let (code, _) = split_comments(&header);
     let code = code.replace("\\\n", " ");
     let lines =
         code.lines().filter(|line| !line.starts_with('#') && !line.contains("extern \"C\""));

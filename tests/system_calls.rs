@@ -5,12 +5,9 @@
 
 mod common;
 
-use common::{announce, c_file, compile, run_ok, shipped, source, Link};
-use std::collections::BTreeSet;
+use common::{announce, c_file, compile, run_ok, shipped, source, Link, Names};
 use std::fs;
 use std::process::Command;
-
-type Names = BTreeSet<String>;
 
 /// The system calls that the page lists: each as a function, a system call, and the
 /// option or command, if there is one. First those that are always made, then all.
