@@ -6,15 +6,12 @@ mod common;
 
 use common::{Link, TempDir};
 use std::env;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 /// Compiles a program, and runs all its cases.
 fn pass(name: &str, link: Link, extra: &[&str], more: &[&str]) {
-    let dir = TempDir::new();
     // Also for programs that become another user.
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("an open folder");
+    let dir = TempDir::for_all();
     let program = common::cases(name, link, extra, more);
     let runner = env::var("ANCILLARY_TEST_RUNNER").unwrap_or_default();
     let mut words = runner.split_whitespace();

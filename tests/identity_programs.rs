@@ -6,8 +6,9 @@
 mod common;
 
 use common::program::{
-    self, can_have_older_kernel, example, have_older_kernel, is_root, reach, receive_by_hand,
-    send_by_hand, until, user, End, Program, DEADLINE, DESCRIPTORS, ENDINGS, NOBODY,
+    self, can_have_older_kernel, example, example_for_all, have_older_kernel, is_root, reach,
+    receive_by_hand, send_by_hand, until, user, End, Program, DEADLINE, DESCRIPTORS, ENDINGS,
+    NOBODY,
 };
 use common::{Link, TempDir};
 use std::fs::{self, File, OpenOptions};
@@ -29,38 +30,42 @@ const REFUSED: Option<i32> = Some(2);
 
 // ---- What the tests are written with -------------------------------------------------------
 
-/// A server, and the folder of its socket.
+/// A server, and the folder of its socket, which other users go through or make a socket in.
 struct Server {
     program: Program,
+    client: PathBuf,
     dir: TempDir,
 }
 
 impl Server {
     fn start(
         change: impl FnOnce(&mut Command),
-        name: &str,
+        [name, client]: [&str; 2],
         before: &[&str],
         after: &[&str],
     ) -> Server {
-        let dir = TempDir::new();
-        // Other users make sockets in it, and go through it.
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let dir = TempDir::for_all();
+        let client = example_for_all(client, Link::Shared, &dir);
         let socket = dir.path().join("socket");
-        let mut command = Command::new(example(name, Link::Shared));
+        let mut command = Command::new(example_for_all(name, Link::Shared, &dir));
         change(command.args(before).arg(&socket).args(after));
         let program = Program::start(&mut command);
         assert_eq!(program.says("Listening on "), format!("{}.", socket.display()));
-        Server { program, dir }
+        Server { program, client, dir }
     }
 
     fn whoami(change: impl FnOnce(&mut Command)) -> Server {
-        Server::start(change, "whoami", &["listen"], &[])
+        Server::start(change, ["whoami", "whoami"], &["listen"], &[])
     }
 
     fn opend(users: &[u32]) -> Server {
+        Server::opend_with(|_| (), users)
+    }
+
+    fn opend_with(change: impl FnOnce(&mut Command), users: &[u32]) -> Server {
         let users: Vec<String> = users.iter().map(u32::to_string).collect();
         let users: Vec<&str> = users.iter().map(String::as_str).collect();
-        Server::start(|_| (), "opend", &[], &users)
+        Server::start(change, ["opend", "open"], &[], &users)
     }
 
     fn socket(&self) -> PathBuf {
@@ -79,14 +84,14 @@ impl Server {
 
     /// `whoami connect`
     fn visitor(&self, change: impl FnOnce(&mut Command)) -> Program {
-        let mut command = Command::new(example("whoami", Link::Shared));
+        let mut command = Command::new(&self.client);
         change(command.arg("connect").arg(self.socket()));
         Program::start(&mut command)
     }
 
     /// `open`
     fn open(&self, path: impl AsRef<Path>, flags: &str) -> Command {
-        let mut command = Command::new(example("open", Link::Shared));
+        let mut command = Command::new(&self.client);
         command.arg(self.socket()).arg(path.as_ref()).arg(flags);
         command
     }
@@ -414,7 +419,7 @@ fn whoami_says_what_it_may_not_know() {
 fn whoami_prints_a_strange_name_on_one_line() {
     let server = Server::whoami(|_| ());
     let strange = server.dir.path().join("a\nb\\\u{1b}[31mä");
-    fs::copy(example("whoami", Link::Shared), &strange).unwrap();
+    fs::hard_link(&server.client, &strange).unwrap();
     let mut command = Command::new(&strange);
     let visitor = Program::start(command.arg("connect").arg(server.socket()));
     assert_eq!(visitor.end(), End::Exited(0), "{:?}", visitor.complaints());
@@ -716,8 +721,7 @@ fn descriptors_with_a_request_are_refused_or_closed() {
     let here: (fn(&mut Command), bool) = (|_| (), can_refuse_descriptors());
     let older: (fn(&mut Command), bool) = (have_older_kernel, false);
     for (kernel, refuses) in if can_have_older_kernel() { vec![here, older] } else { vec![here] } {
-        let user = user().to_string();
-        let server = Server::start(kernel, "opend", &[], &[&user]);
+        let server = Server::opend_with(kernel, &[user()]);
         let good = request(&server.file("file", "content"), "r");
         let before = server.program.descriptors();
         for _ in 0..100 {
@@ -902,8 +906,11 @@ fn descriptors_that_nobody_receives_come_to_an_end() {
         };
         become_user(command, 100_000 + std::process::id(), &[]);
     };
-    let server = Server::start(change, "opend", &[], &["0"]);
-    let good = request(&server.file("file", "content"), "r");
+    let server = Server::opend_with(change, &[0]);
+    let file = server.file("file", "content");
+    // The server is to read it, whatever the umask.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let good = request(&file, "r");
     let unread: Vec<UnixStream> = (0..70)
         .map(|_| {
             let mut stream = server.connect();

@@ -423,10 +423,10 @@ fn a_command_that_cannot_run_is_reported_to_the_worker_alone() {
 
 #[test]
 fn a_folder_that_may_not_be_searched_hides_no_command() {
-    let dir = TempDir::new();
+    let dir = TempDir::for_all();
     let (hidden, socket) = (dir.path().join("hidden"), dir.path().join("socket"));
     fs::create_dir(&hidden).unwrap();
-    let mut command = unprivileged("worker", dir.path());
+    let mut command = unprivileged("worker", &dir);
     fs::set_permissions(&hidden, fs::Permissions::from_mode(0o000)).unwrap();
     command.env("PATH", format!("{}:/usr/bin:/bin", hidden.display()));
     let worker = Program::start(command.arg(&socket).arg("no-command-of-this-name"));
@@ -785,9 +785,9 @@ fn a_full_table_of_descriptors_is_survived() {
 
 #[test]
 fn a_limit_of_processes_delays_connections_and_loses_none() {
-    let dir = TempDir::new();
+    let dir = TempDir::for_all();
     let socket = dir.path().join("socket");
-    let mut command = unprivileged("worker", dir.path());
+    let mut command = unprivileged("worker", &dir);
     let Ok(worker) = Program::try_start(command.arg(&socket).args(["echo", "served"])) else {
         return common::missing("a user without privileges");
     };
@@ -810,11 +810,11 @@ fn a_limit_of_processes_delays_connections_and_loses_none() {
 
 #[test]
 fn a_limit_of_descriptors_in_flight_delays_connections_and_loses_none() {
-    let dir = TempDir::new();
+    let dir = TempDir::for_all();
     let socket = dir.path().join("socket");
     let listener = UnixListener::bind(&socket).unwrap();
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
-    let mut command = unprivileged("server", dir.path());
+    let mut command = unprivileged("server", &dir);
     let Ok(server) = Program::try_start(command.args(["127.0.0.1", "0"]).arg(&socket)) else {
         return common::missing("a user without privileges");
     };
@@ -1018,9 +1018,9 @@ fn a_full_table_delays_connections_in_bulk_and_loses_none() {
 
 #[test]
 fn a_limit_of_processes_delays_connections_in_bulk_and_loses_none() {
-    let dir = TempDir::new();
+    let dir = TempDir::for_all();
     let socket = dir.path().join("socket");
-    let mut command = unprivileged("worker", dir.path());
+    let mut command = unprivileged("worker", &dir);
     let Ok(worker) = Program::try_start(command.arg(&socket).args(["echo", "served"])) else {
         return common::missing("a user without privileges");
     };

@@ -11,8 +11,9 @@ pub mod program;
 
 use std::collections::{BTreeSet, HashMap};
 use std::env;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -177,12 +178,13 @@ fn compile_now(name: &str, sources: &[PathBuf], link: Link, extra: &[&str]) -> P
         // Also libraries, which stand behind what needs them.
         .args(extra);
     match link {
-        // The old kind of rpath, which goes before LD_LIBRARY_PATH: cargo sets that for tests.
+        // The old kind of rpath, which goes before LD_LIBRARY_PATH: cargo sets that for tests. A
+        // library that lies beside the program goes first.
         Link::Shared => compiler
             .arg("-L")
             .arg(&shipped.dir)
             .arg("-lancillary")
-            .arg(format!("-Wl,--disable-new-dtags,-rpath,{}", shipped.dir.display())),
+            .arg(format!("-Wl,--disable-new-dtags,-rpath,$ORIGIN:{}", shipped.dir.display())),
         Link::Static => compiler.arg(&shipped.archive),
     };
     // Another process may be running the program of that name.
@@ -236,6 +238,13 @@ impl TempDir {
                 Err(error) => panic!("{}: {error}", path.display()),
             }
         }
+    }
+
+    /// One in which all users may make files.
+    pub fn for_all() -> TempDir {
+        let dir = TempDir::new();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).expect("an open folder");
+        dir
     }
 
     pub fn path(&self) -> &Path {

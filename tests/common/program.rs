@@ -3,14 +3,14 @@
 // The types of some fields and constants differ from one C library to the next.
 #![allow(clippy::unnecessary_cast)]
 
-use super::{announce, compile, run, run_ok, source, Link};
-use std::fs::{self, Permissions};
+use super::{announce, compile, run, run_ok, shipped, source, Link, TempDir};
+use std::fs;
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read};
 use std::mem;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -66,12 +66,24 @@ pub fn example(name: &str, link: Link) -> PathBuf {
     compile(name, &[file], link, &[])
 }
 
-/// An example as a user whom limits bind, in a folder where that user may run it and make files.
-pub fn unprivileged(name: &str, dir: &Path) -> Command {
-    fs::set_permissions(dir, Permissions::from_mode(0o777)).unwrap();
-    let program = dir.join(name);
-    fs::copy(example(name, Link::Static), &program).unwrap();
-    let mut command = Command::new(&program);
+/// An example where all users can run it, with the library: the checkout, and what is compiled in
+/// it, may lie below a folder that only its owner may search.
+pub fn example_for_all(name: &str, link: Link, dir: &TempDir) -> PathBuf {
+    let program = example(name, link);
+    // A process of its own writes it: one that another thread starts meanwhile could hold our
+    // descriptor for a while, and what is open for writing cannot be run (execve(2), ETXTBSY).
+    let mut install = Command::new("install");
+    install.args(["-m", "755"]).arg(&program);
+    if link == Link::Shared {
+        install.arg(shipped().dir.join("libancillary.so.1"));
+    }
+    run_ok(install.arg(dir.path()));
+    dir.path().join(program.file_name().unwrap())
+}
+
+/// An example as a user whom limits bind.
+pub fn unprivileged(name: &str, dir: &TempDir) -> Command {
+    let mut command = Command::new(example_for_all(name, Link::Static, dir));
     if is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }
