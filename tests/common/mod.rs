@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::env;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -227,10 +227,25 @@ pub struct TempDir {
 
 impl TempDir {
     pub fn new() -> TempDir {
+        TempDir::below(&env::temp_dir())
+    }
+
+    /// One in which all users may make files.
+    pub fn for_all() -> TempDir {
+        // TMPDIR may name one of a single user.
+        let usual = env::temp_dir();
+        let is_open = |dir: &Path| dir.metadata().is_ok_and(|found| found.mode() & 0o001 != 0);
+        let all_reach_it = usual.ancestors().all(is_open);
+        let dir = TempDir::below(if all_reach_it { &usual } else { Path::new("/tmp") });
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).expect("an open folder");
+        dir
+    }
+
+    fn below(parent: &Path) -> TempDir {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = env::temp_dir().join(format!("anc-{}-{count}", process::id()));
+            let path = parent.join(format!("anc-{}-{count}", process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => return TempDir { path },
                 // Left there by a process of the same number.
@@ -238,13 +253,6 @@ impl TempDir {
                 Err(error) => panic!("{}: {error}", path.display()),
             }
         }
-    }
-
-    /// One in which all users may make files.
-    pub fn for_all() -> TempDir {
-        let dir = TempDir::new();
-        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).expect("an open folder");
-        dir
     }
 
     pub fn path(&self) -> &Path {
