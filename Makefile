@@ -73,12 +73,13 @@ EXAMPLES := $(patsubst $(SOURCE)/c-examples/%.c,$(BUILD)/examples/%,$(wildcard $
 all: $(SHARED) $(STATIC)
 
 # A thread that is cancelled in a call is unwound through the library: that takes unwind tables,
-# which not every target of the compiler has by default. With frame pointers they are a quarter
-# smaller.
+# which not every target of the compiler has by default. Without a frame pointer they are larger than
+# the code that it saves where arguments go by the stack.
+FRAME_POINTERS := $(if $(filter i%86-%,$(shell $(CC) -dumpmachine)),-C force-frame-pointers=yes)
 $(RUST_ARCHIVE): $(RUST_SOURCES)
 	CARGO_TARGET_DIR=$(abspath $(BUILD))/cargo $(CARGO) rustc --release --lib --locked $(CARGO_OFFLINE) \
 		$(if $(RUST_TARGET),--target $(RUST_TARGET)) --manifest-path $(SOURCE)/Cargo.toml -- \
-		$(if $(RUST_TARGET),-C linker=$(CC)) -C force-unwind-tables=yes -C force-frame-pointers=yes
+		$(if $(RUST_TARGET),-C linker=$(CC)) -C force-unwind-tables=yes $(FRAME_POINTERS)
 	@touch $@
 
 # Cargo's archive also holds the Rust compiler's support code. What is installed is one object: our

@@ -343,7 +343,9 @@ fn shared_library_is_small() {
     let stripped = dir.path().join("stripped.so");
     run_ok(Command::new("strip").arg("-o").arg(&stripped).arg(&shipped().shared));
     let size = fs::metadata(&stripped).expect("the stripped library").len();
-    assert!(size < 24_000, "{size} bytes");
+    // Other machines take more bytes for the same.
+    let limit = if cfg!(target_arch = "x86_64") { 24_000 } else { 28_000 };
+    assert!(size < limit, "{size} bytes");
     assert_eq!(exported(&stripped), exported(&shipped().shared));
 }
 
