@@ -26,6 +26,9 @@ const HEADER: usize = align(size_of::<cmsghdr>());
 
 const INT: usize = size_of::<c_int>();
 
+/// How much of the buffer a message of one descriptor takes, in bytes.
+const ONE: usize = HEADER + align(INT);
+
 // SAFETY: arithmetic on constants, called for no memory.
 const _: () = unsafe {
     assert!(HEADER == libc::CMSG_LEN(0) as usize);
@@ -102,6 +105,19 @@ impl Buffer {
         unsafe { write(self.start_mut(), libc::SCM_RIGHTS, fds) }
     }
 
+    /// The descriptors that `begin` was given.
+    ///
+    /// # Safety
+    /// It has been, and nothing has been written since.
+    pub unsafe fn begun(&self) -> &[c_int] {
+        // SAFETY: the message has been written.
+        unsafe {
+            let length = (*(self.start() as *const cmsghdr)).cmsg_len as usize;
+            let fds = self.start().add(HEADER) as *const c_int;
+            slice::from_raw_parts(fds, length.wrapping_sub(HEADER) / INT)
+        }
+    }
+
     /// Appends an SCM_RIGHTS message to the `used` bytes that are there, and returns how many are
     /// there then.
     pub fn append_fds(&mut self, used: usize, fds: &[c_int]) -> Result<usize> {
@@ -127,6 +143,28 @@ impl Buffer {
         Ok(used + space)
     }
 
+    /// The descriptor in the first `length` bytes, which the kernel has filled, if these are one
+    /// SCM_RIGHTS message with one descriptor and nothing else; or a negative number.
+    ///
+    /// # Safety
+    /// These bytes are initialised.
+    #[inline(always)]
+    pub unsafe fn only_fd(&self, length: usize) -> c_int {
+        if length != ONE {
+            return -1;
+        }
+        // SAFETY: a header and more is there; a cmsghdr is plain integers.
+        let header = unsafe { &*(self.start() as *const cmsghdr) };
+        if header.cmsg_len as usize != HEADER + INT
+            || header.cmsg_level != libc::SOL_SOCKET
+            || header.cmsg_type != libc::SCM_RIGHTS
+        {
+            return -1;
+        }
+        // SAFETY: as above.
+        unsafe { (self.start().add(HEADER) as *const c_int).read() }
+    }
+
     /// The descriptors in the first `length` bytes, which the kernel has filled, if these are one
     /// SCM_RIGHTS message and nothing else, or nothing at all.
     ///
@@ -134,7 +172,6 @@ impl Buffer {
     /// These bytes are initialised.
     #[inline(always)]
     pub unsafe fn only_fds(&self, length: usize) -> Option<&[c_int]> {
-        const ONE: usize = HEADER + align(INT);
         if !(ONE..=CAPACITY).contains(&length) {
             return if length == 0 { Some(&[]) } else { None };
         }

@@ -36,19 +36,6 @@ pub struct Fate {
 /// all and all are there, and counts them. Returns whether it did.
 #[inline(always)]
 pub fn deliver(arrived: &[c_int], slots: &mut [c_int], count: &mut usize) -> bool {
-    match (arrived, &mut *slots) {
-        // Mostly it is one, for which a call of memcpy(3) takes longer.
-        ([fd], [slot]) if *fd >= 0 => {
-            *slot = *fd;
-            *count = 1;
-            true
-        }
-        _ => deliver_many(arrived, slots, count),
-    }
-}
-
-#[inline(never)]
-fn deliver_many(arrived: &[c_int], slots: &mut [c_int], count: &mut usize) -> bool {
     if arrived.len() > slots.len() || !all_there(arrived) {
         return false;
     }
@@ -58,6 +45,17 @@ fn deliver_many(arrived: &[c_int], slots: &mut [c_int], count: &mut usize) -> bo
     }
     // SAFETY: there is room, and it is no part of a control buffer.
     unsafe { ptr::copy_nonoverlapping(arrived.as_ptr(), slots.as_mut_ptr(), arrived.len()) };
+    true
+}
+
+/// The same for one descriptor and the only slot. Mostly it is one.
+#[inline(always)]
+pub fn deliver_one(fd: c_int, slot: &mut c_int, count: &mut usize) -> bool {
+    if fd < 0 {
+        return false;
+    }
+    *slot = fd;
+    *count = 1;
     true
 }
 

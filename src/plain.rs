@@ -11,7 +11,7 @@ use crate::lossless;
 use crate::payload::Payload;
 use crate::receive::{arrival, Attempt, Ending, Receiver};
 use crate::send::send;
-use crate::sys::{self, Arrival, How, Outcome, MAX_FDS};
+use crate::sys::{self, Arrival, Outcome, MAX_FDS};
 use core::mem::{replace, MaybeUninit};
 use core::ptr::addr_of_mut;
 use core::slice;
@@ -25,36 +25,37 @@ struct Call<Room> {
     iov: iovec,
     sock: c_int,
     flags: Flags,
-    how: How,
     before: Before,
     room: Room,
+    control: Buffer,
 }
 
 impl<Room> Call<Room> {
-    /// Fills a call, in place: a copy would take as long as all the rest. `control` prepares the
-    /// control data, and says where it is and how long.
+    /// Fills a call, in place: a copy would take as long as all the rest. `controllen` is how long
+    /// the control data is, or the room for it; writing that is left to the caller, and so is
+    /// `before`, which takes a function of the C library and comes last.
     ///
     /// # Safety
     /// The call may be written to.
     #[inline(always)]
-    unsafe fn begin(
+    unsafe fn begin<'a>(
         call: *mut Self,
         sock: c_int,
         iov: iovec,
-        (flags, how): (Flags, How),
+        flags: c_uint,
         room: Room,
-        control: impl FnOnce() -> (*mut u8, usize),
-    ) {
+        controllen: usize,
+    ) -> &'a mut Buffer {
         // SAFETY: the caller's promise.
         unsafe {
             addr_of_mut!((*call).iov).write(iov);
             addr_of_mut!((*call).sock).write(sock);
-            addr_of_mut!((*call).flags).write(flags);
-            addr_of_mut!((*call).how).write(how);
+            addr_of_mut!((*call).flags).write(Flags::known(flags));
             addr_of_mut!((*call).room).write(room);
+            let control = addr_of_mut!((*call).control);
             let (message, iov) = (addr_of_mut!((*call).message), addr_of_mut!((*call).iov));
-            sys::write_message(message, iov, 1, control);
-            addr_of_mut!((*call).before).write(Before::now());
+            sys::write_message(message, iov, 1, (control as *mut u8, controllen));
+            &mut *control
         }
     }
 }
@@ -75,35 +76,30 @@ pub unsafe fn send_fds(
     let iov = iovec { iov_base: data as *mut c_void, iov_len: len };
     if !may_be_usual(fds, &iov, (flags, Flags::SEND)) || nfds.wrapping_sub(1) >= MAX_FDS {
         // SAFETY: the caller's promise.
-        return unsafe { send_slowly(sock, fds, nfds, iov, flags, None) };
+        return unsafe { send_from_start(sock, fds, nfds, data, len, flags) };
     }
-    let flags = Flags::known(flags);
-    let mut control = Buffer::new();
     let mut call = MaybeUninit::<Call<()>>::uninit();
     let call = call.as_mut_ptr();
-    // SAFETY: the caller's promise; and the call and the control data outlive the system call.
+    // SAFETY: the caller's promise; and the call outlives the system call.
     let (call, outcome) = unsafe {
         let fds = slice::from_raw_parts(fds, nfds);
-        Call::begin(call, sock, iov, (flags, flags.how()), (), || {
-            control.begin(fds);
-            (control.start_mut(), Buffer::space(nfds))
-        });
-        let outcome = sys::send((*call).sock, call as *const msghdr, (*call).how);
+        Call::begin(call, sock, iov, flags, (), Buffer::space(nfds)).begin(fds);
+        addr_of_mut!((*call).before).write(Before::now());
+        let outcome = sys::send((*call).sock, call as *const msghdr, (*call).flags.how());
         (&*call, outcome)
     };
     if outcome.is(call.iov.iov_len) {
         return call.iov.iov_len as ssize_t;
     }
-    go_on_sending(call, &control, outcome)
+    go_on_sending(call, outcome)
 }
 
 /// Goes on behind a system call that did not send everything.
 #[cold]
 #[inline(never)]
-fn go_on_sending(call: &Call<()>, control: &Buffer, outcome: Outcome) -> ssize_t {
-    // SAFETY: so much has been written.
-    let fds = unsafe { control.only_fds(call.message.msg_controllen as usize) };
-    let (fds, first) = (fds.unwrap_or_default(), Some((outcome, call.before)));
+fn go_on_sending(call: &Call<()>, outcome: Outcome) -> ssize_t {
+    // SAFETY: they have been written.
+    let (fds, first) = (unsafe { call.control.begun() }, Some((outcome, call.before)));
     // SAFETY: the descriptors are there.
     unsafe { send_slowly(call.sock, fds.as_ptr(), fds.len(), call.iov, call.flags.bits(), first) }
 }
@@ -115,6 +111,25 @@ fn may_be_usual(fds: *const c_int, iov: &iovec, (flags, known): (c_uint, c_uint)
         return false;
     }
     iov.iov_len as ssize_t > 0
+}
+
+/// Takes what the C function takes, so that a call which is not usual gets here by a jump.
+///
+/// # Safety
+/// As of `send_fds`.
+#[cold]
+#[inline(never)]
+unsafe fn send_from_start(
+    sock: c_int,
+    fds: *const c_int,
+    nfds: usize,
+    data: *const c_void,
+    len: usize,
+    flags: c_uint,
+) -> ssize_t {
+    let iov = iovec { iov_base: data as *mut c_void, iov_len: len };
+    // SAFETY: the caller's promise.
+    unsafe { send_slowly(sock, fds, nfds, iov, flags, None) }
 }
 
 /// Checks everything, and sends; `first` is what has been done of it already.
@@ -175,44 +190,58 @@ pub unsafe fn receive_fds(
     if nfds.is_null() || unsafe { *nfds } > arrays::MOST || !may_be_usual(fds, &iov, (flags, known))
     {
         // SAFETY: the caller's promise.
-        return unsafe { receive_slowly(sock, fds, nfds, iov, flags, None) };
+        return unsafe { receive_from_start(sock, fds, nfds, data, len, flags) };
     }
-    let lossless = known & flags & ANCILLARY_LOSSLESS != 0;
-    let flags = Flags::known(flags);
-    let how = flags.how() | sys::CLOEXEC | if lossless { sys::PEEK } else { sys::WAIT };
-    let mut control = Buffer::new();
     let mut call = MaybeUninit::<Call<Room>>::uninit();
     let call = call.as_mut_ptr();
-    // SAFETY: the caller's promise; and the call and the control data outlive the system call.
+    // SAFETY: the caller's promise; and the call outlives the system call.
     let (call, outcome) = unsafe {
         let room = Room { fds, nfds, count: replace(&mut *nfds, 0) };
-        Call::begin(call, sock, iov, (flags, how), room, || {
-            control.prepare();
-            (control.start_mut(), control::CAPACITY)
-        });
-        let outcome = sys::receive((*call).sock, call as *mut msghdr, (*call).how);
+        Call::begin(call, sock, iov, flags, room, control::CAPACITY).prepare();
+        addr_of_mut!((*call).before).write(Before::now());
+        let flags = (*call).flags;
+        let lossless = known & flags.bits() & ANCILLARY_LOSSLESS != 0;
+        let how = flags.how() | sys::CLOEXEC | if lossless { sys::PEEK } else { sys::WAIT };
+        let outcome = sys::receive((*call).sock, call as *mut msghdr, how);
         (&mut *call, outcome)
     };
     if let Some(bytes) = outcome.some() {
         let came = Arrival::new(bytes, &call.message);
         if came.is_whole() {
+            let Room { fds, nfds, count } = call.room;
             // SAFETY: the kernel has filled so much of the buffer.
-            if let Some(arrived) = unsafe { control.only_fds(came.control) } {
-                let Room { fds, nfds, count } = call.room;
-                // SAFETY: the caller's promise.
-                let (slots, nfds) = unsafe { (slice::from_raw_parts_mut(fds, count), &mut *nfds) };
-                if descriptors::deliver(arrived, slots, nfds) {
-                    if known & ANCILLARY_LOSSLESS != 0 && call.flags.lossless() {
-                        // SAFETY: the caller's promise.
-                        return unsafe { consume(call, &mut control, bytes) };
-                    }
-                    return bytes as ssize_t;
+            let fd = unsafe { call.control.only_fd(came.control) };
+            // SAFETY: the caller's promise.
+            let one = || unsafe { descriptors::deliver_one(fd, &mut *fds, &mut *nfds) };
+            // SAFETY: the caller's promise.
+            if (count == 1 && one()) || unsafe { deliver_many(call) } {
+                if known & call.flags.bits() & ANCILLARY_LOSSLESS != 0 {
+                    // SAFETY: the caller's promise.
+                    return unsafe { consume(call, bytes) };
                 }
+                return bytes as ssize_t;
             }
         }
     }
     // SAFETY: the caller's promise.
-    unsafe { go_on_receiving(call, &mut control, outcome) }
+    unsafe { go_on_receiving(call, outcome) }
+}
+
+/// Delivers any number of descriptors of a whole message, as `descriptors::deliver` does.
+///
+/// # Safety
+/// As of `receive_fds`.
+#[inline(never)]
+unsafe fn deliver_many(call: &mut Call<Room>) -> bool {
+    let Room { fds, nfds, count } = call.room;
+    // SAFETY: the kernel has filled so much of the buffer.
+    match unsafe { call.control.only_fds(call.message.msg_controllen as usize) } {
+        // SAFETY: the caller's promise.
+        Some(arrived) => unsafe {
+            descriptors::deliver(arrived, slice::from_raw_parts_mut(fds, count), &mut *nfds)
+        },
+        None => false,
+    }
 }
 
 /// Goes on behind a system call that failed, or received anything but a whole message of bytes and
@@ -222,13 +251,10 @@ pub unsafe fn receive_fds(
 /// As of `receive_fds`.
 #[cold]
 #[inline(never)]
-unsafe fn go_on_receiving(
-    call: &mut Call<Room>,
-    control: &mut Buffer,
-    outcome: Outcome,
-) -> ssize_t {
+unsafe fn go_on_receiving(call: &mut Call<Room>, outcome: Outcome) -> ssize_t {
     let Call { sock, iov, flags, before, room: Room { fds, nfds, count }, .. } = *call;
-    let first = (Attempt { outcome, message: &mut call.message, control }, before);
+    let Call { message, control, .. } = call;
+    let first = (Attempt { outcome, message, control }, before);
     // SAFETY: the caller's promise.
     unsafe {
         *nfds = count;
@@ -242,7 +268,7 @@ unsafe fn go_on_receiving(
 /// # Safety
 /// As of `receive_fds`.
 #[inline(never)]
-unsafe fn consume(call: &mut Call<Room>, control: &mut Buffer, bytes: usize) -> ssize_t {
+unsafe fn consume(call: &mut Call<Room>, bytes: usize) -> ssize_t {
     call.iov.iov_len = bytes;
     sys::leave_no_room(&mut call.message);
     sys::uncancelled(|| {
@@ -252,7 +278,7 @@ unsafe fn consume(call: &mut Call<Room>, control: &mut Buffer, bytes: usize) -> 
             return bytes as ssize_t;
         }
         // SAFETY: the caller's promise.
-        unsafe { keep_consumed(call, control, outcome) }
+        unsafe { keep_consumed(call, outcome) }
     })
 }
 
@@ -260,18 +286,37 @@ unsafe fn consume(call: &mut Call<Room>, control: &mut Buffer, bytes: usize) -> 
 /// As of `receive_fds`.
 #[cold]
 #[inline(never)]
-unsafe fn keep_consumed(call: &mut Call<Room>, control: &mut Buffer, outcome: Outcome) -> ssize_t {
+unsafe fn keep_consumed(call: &mut Call<Room>, outcome: Outcome) -> ssize_t {
     let Room { fds, nfds, .. } = call.room;
     // SAFETY: the caller's promise.
     let mut slots = Slots::full(unsafe { slice::from_raw_parts_mut(fds, *nfds) });
     // What the peek has filled is not to be taken for what a failure leaves behind.
+    let Call { message, control, .. } = call;
     control.prepare();
-    let message = &mut call.message;
     let consumed = arrival(call.sock, Flags::NONE, outcome, message, control, sys::DONTWAIT);
     let bytes = lossless::keep_consumed(&mut slots, Mark::NOTHING, consumed);
     // SAFETY: the caller's promise.
     unsafe { *nfds = slots.filled() };
     call.before.returning(bytes)
+}
+
+/// Takes what the C function takes, as `send_from_start` does.
+///
+/// # Safety
+/// As of `receive_fds`.
+#[cold]
+#[inline(never)]
+unsafe fn receive_from_start(
+    sock: c_int,
+    fds: *mut c_int,
+    nfds: *mut size_t,
+    data: *mut c_void,
+    len: usize,
+    flags: c_uint,
+) -> ssize_t {
+    let iov = iovec { iov_base: data, iov_len: len };
+    // SAFETY: the caller's promise.
+    unsafe { receive_slowly(sock, fds, nfds, iov, flags, None) }
 }
 
 /// Checks everything, and receives; `first` is what has been done of it already.

@@ -116,12 +116,12 @@ pub fn message(window: &Window, control: *mut u8, controllen: usize) -> msghdr {
     let mut message = MaybeUninit::uninit();
     // SAFETY: the place is ours to write to.
     unsafe {
-        write_message(message.as_mut_ptr(), window.iov, window.count, || (control, controllen));
+        write_message(message.as_mut_ptr(), window.iov, window.count, (control, controllen));
         message.assume_init()
     }
 }
 
-/// The same, in place; `control` is asked last.
+/// The same, in place.
 ///
 /// # Safety
 /// The place may be written to.
@@ -130,7 +130,7 @@ pub unsafe fn write_message(
     place: *mut msghdr,
     iov: *const iovec,
     count: usize,
-    control: impl FnOnce() -> (*mut u8, usize),
+    (control, controllen): (*mut u8, usize),
 ) {
     // SAFETY: the caller's promise. With all fields written, a msghdr is initialised: it is plain
     // integers and pointers, and padding.
@@ -144,7 +144,6 @@ pub unsafe fn write_message(
         addr_of_mut!((*place).msg_iov).write(iov as *mut iovec);
         addr_of_mut!((*place).msg_iovlen).write(count as _);
         addr_of_mut!((*place).msg_flags).write(0);
-        let (control, controllen) = control();
         addr_of_mut!((*place).msg_control).write(control as *mut c_void);
         addr_of_mut!((*place).msg_controllen).write(controllen as _);
     }

@@ -14,7 +14,7 @@ use std::process::Command;
 /// message. They are those of the program, the library and the C library, until the last
 /// descriptor is closed.
 const LIMITS: [(&str, usize, u64); 4] =
-    [("fd", 1, 180), ("fds", 1, 240), ("fds", 16, 520), ("fds", 253, 4060)];
+    [("fd", 1, 168), ("fds", 1, 215), ("fds", 16, 510), ("fds", 253, 4050)];
 
 /// The system calls of a round with sixteen: one to send, one to receive, one to close each;
 /// before a lossless receive one to look; for consecutive numbers one to close them all.
