@@ -346,7 +346,7 @@ pub fn uncancelled<T>(run: impl FnOnce() -> T) -> T {
 }
 
 /// pthread_setcancelstate(3); returns what it was.
-#[inline(never)]
+#[inline(always)]
 fn set_cancel_state(state: c_int) -> c_int {
     extern "C" {
         fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
