@@ -6,23 +6,28 @@ use serde_json::Value;
 type Figure = fn(&Value) -> f64;
 
 /// What it is, the figure, and the most that it may be.
-const GOALS: [(&str, Figure, f64); 13] = [
+const GOALS: [(&str, Figure, f64); 16] = [
     ("one descriptor, to the floor", |run| time(run, 0, OURS), 1.01),
+    ("one, send_fd, to the floor", |run| time(run, 0, ONE), 1.01),
     ("16 descriptors, to the floor", |run| time(run, 1, OURS), 1.005),
     ("253 descriptors, to the floor", |run| time(run, 2, OURS), 1.005),
     ("one over seqpacket, to the floor", |run| time(run, 3, OURS), 1.01),
-    ("one, to the best that sets close-on-exec", |run| time(run, 0, OURS) / best(run), 1.003),
+    ("one over seqpacket, send_fd, to the floor", |run| time(run, 3, ONE), 1.01),
+    ("one, to the best that sets close-on-exec", |run| time(run, 0, ONE) / best(run), 1.003),
     ("16, closed together, to the floor", |run| time(run, 1, CLOSE_FDS), 0.75),
     ("253, closed together, to the floor", |run| time(run, 2, CLOSE_FDS), 0.60),
     ("one, lossless, to plain", |run| time(run, 0, LOSSLESS) / time(run, 0, OURS), 1.30),
     ("16, lossless, to plain", |run| time(run, 1, LOSSLESS) / time(run, 1, OURS), 1.15),
     ("64 passed in bulk, to one by one", |run| in_bulk(&run["bulk"]["passing"]), 0.25),
-    ("instructions, one descriptor", |run| instructions(run, 0), 180.0),
-    ("instructions, 16 descriptors", |run| instructions(run, 1), 380.0),
-    ("instructions, 253 descriptors", |run| instructions(run, 2), 3800.0),
+    ("instructions, one descriptor", |run| instructions(run, 0, OURS), 180.0),
+    ("instructions, one, send_fd", |run| instructions(run, 0, ONE), 180.0),
+    ("instructions, 16 descriptors", |run| instructions(run, 1, OURS), 380.0),
+    ("instructions, 253 descriptors", |run| instructions(run, 2, OURS), 3800.0),
 ];
 
 const OURS: &str = "libancillary";
+/// The functions for one descriptor without a payload, as other libraries have them.
+const ONE: &str = "libancillary, send_fd";
 const CLOSE_FDS: &str = "libancillary, close_fds";
 const LOSSLESS: &str = "libancillary, LOSSLESS";
 
@@ -49,8 +54,8 @@ fn time(run: &Value, case: usize, way: &str) -> f64 {
     named(&run["compared"][case]["results"], way, "ratio")
 }
 
-fn instructions(run: &Value, case: usize) -> f64 {
-    named(&run["counts"][case]["results"], OURS, "instructions")
+fn instructions(run: &Value, case: usize, way: &str) -> f64 {
+    named(&run["counts"][case]["results"], way, "instructions")
 }
 
 /// The least multiple of the floor among the other libraries that set close-on-exec at once.
@@ -59,7 +64,7 @@ fn best(run: &Value) -> f64 {
     let others = results.iter().filter(|one| {
         let name = one["name"].as_str().unwrap_or_default();
         !name.starts_with(OURS)
-            && ![ways::FLOOR, ways::AGAIN].contains(&name)
+            && !name.starts_with(ways::FLOOR)
             && matches!(ways::cloexec(name), Cloexec::AtOnce)
     });
     others.filter_map(|one| one["ratio"].as_f64()).fold(f64::NAN, f64::min)

@@ -18,6 +18,7 @@ mod page;
 mod plots;
 mod processes;
 mod python;
+mod shared_floor;
 mod skalibs;
 mod timing;
 mod ways;

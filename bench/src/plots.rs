@@ -68,7 +68,7 @@ fn comparison(results: &Value, file: &Path) -> Drawn {
         let (name, ratio) = (result["name"].as_str().unwrap_or_default(), number(&result["ratio"]));
         let y = top + i as i32 * BAR;
         let color = match name {
-            ways::AGAIN => TEXT,
+            _ if name.starts_with(ways::FLOOR) => TEXT,
             _ if name.starts_with("libancillary") => OURS,
             _ => OTHERS,
         };

@@ -1,6 +1,7 @@
 //! The ways to pass descriptors that are compared: each a round of send, receive and close, over
 //! a pair of sockets in this process.
 
+use crate::shared_floor::{self, Manner};
 use crate::world::World;
 use crate::{ancillary, hand};
 use nix::sys::socket::{self as nix_socket, ControlMessage, ControlMessageOwned, MsgFlags};
@@ -56,6 +57,9 @@ pub fn ways(descriptors: usize, world: &World) -> Vec<Way> {
 fn ways_of<const N: usize>(world: &World) -> Vec<Way> {
     let mut ways = vec![
         way!(FLOOR, floor::<N>),
+        way!("floor, in a library", |world| shared_floor::<N>(world, Manner::Plain)),
+        way!("floor, errno kept", |world| shared_floor::<N>(world, Manner::Keeping)),
+        way!("floor, peeked first", |world| shared_floor::<N>(world, Manner::Peeking)),
         way!("libancillary", fds::<N, 0>),
         way!("libancillary, recv_msg", msg::<N>),
         way!("libancillary, close_fds", close_fds::<N>),
@@ -68,7 +72,7 @@ fn ways_of<const N: usize>(world: &World) -> Vec<Way> {
         way!("tiny-nix-ipc", tiny_nix_ipc::<N>),
     ];
     if N == 1 {
-        ways.insert(1, way!("libancillary, send_fd", one));
+        ways.insert(4, way!("libancillary, send_fd", one));
         ways.push(way!("passfd", passfd));
         if world.skalibs.is_some() {
             ways.push(way!("skalibs", skalibs));
@@ -90,6 +94,16 @@ fn floor<const N: usize>(world: &World) {
     let mut received = room::<N>();
     hand::send(here, &world.files[..N], &[0]);
     hand::receive(there, &mut received, &mut [0]);
+    // SAFETY: they have just been received.
+    unsafe { hand::close(&received) };
+}
+
+#[inline(always)]
+fn shared_floor<const N: usize>(world: &World, manner: Manner) {
+    let (here, there) = world.ends();
+    let mut received = room::<N>();
+    shared_floor::send(manner, here, &world.files[..N], &[0]);
+    shared_floor::receive(manner, there, &mut received, &mut [0]);
     // SAFETY: they have just been received.
     unsafe { hand::close(&received) };
 }

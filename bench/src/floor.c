@@ -1,0 +1,110 @@
+/* The floor as a shared library: the same system calls by hand, as functions
+ * that do not know how many descriptors there are.  What these take more than
+ * the floor, any shared library takes that is called from outside.  They look
+ * at nothing that a caller could get wrong, and once at what came.
+ *
+ * Those that keep errno read it before, as a function must that makes a call
+ * again which a signal has interrupted, and then leaves errno as it was.  One
+ * of these looks at the message first, and then takes it without control data. */
+
+#define _GNU_SOURCE
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { MOST = 253 };
+
+union control {
+	struct cmsghdr header;
+	char room[CMSG_SPACE(MOST * sizeof(int))];
+};
+
+static __attribute__((noinline, cold)) ssize_t fail(int before)
+{
+	errno = before;
+	return -1;
+}
+
+static inline __attribute__((always_inline)) ssize_t
+send_some(int keep, int sock, const int *fds, size_t count, const void *data, size_t len)
+{
+	union control control;
+	struct iovec iov = { (void *)data, len };
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = CMSG_SPACE(count * sizeof *fds),
+	};
+	control.header.cmsg_level = SOL_SOCKET;
+	control.header.cmsg_type = SCM_RIGHTS;
+	control.header.cmsg_len = CMSG_LEN(count * sizeof *fds);
+	if (count == 1)
+		*(int *)CMSG_DATA(&control.header) = *fds;
+	else
+		memcpy(CMSG_DATA(&control.header), fds, count * sizeof *fds);
+	int before = keep ? errno : 0;
+	ssize_t sent = sendmsg(sock, &message, MSG_NOSIGNAL);
+	return sent == (ssize_t)len ? sent : fail(before);
+}
+
+static inline __attribute__((always_inline)) ssize_t
+receive_some(int keep, int peek, int sock, int *fds, size_t *count, void *data, size_t len)
+{
+	union control control;
+	struct iovec iov = { data, len };
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof control,
+	};
+	int before = keep ? errno : 0;
+	ssize_t received = recvmsg(sock, &message, MSG_CMSG_CLOEXEC | (peek ? MSG_PEEK : 0));
+	if (received <= 0 || (message.msg_flags & MSG_CTRUNC) ||
+	    message.msg_controllen < CMSG_LEN(sizeof *fds) ||
+	    control.header.cmsg_level != SOL_SOCKET || control.header.cmsg_type != SCM_RIGHTS)
+		return fail(before);
+	size_t came = (control.header.cmsg_len - CMSG_LEN(0)) / sizeof *fds;
+	if (came > *count)
+		return fail(before);
+	if (came == 1)
+		*fds = *(int *)CMSG_DATA(&control.header);
+	else
+		memcpy(fds, CMSG_DATA(&control.header), came * sizeof *fds);
+	*count = came;
+	if (peek) {
+		iov.iov_len = (size_t)received;
+		message.msg_controllen = 0;
+		if (recvmsg(sock, &message, MSG_DONTWAIT) != received ||
+		    !(message.msg_flags & MSG_CTRUNC))
+			return fail(before);
+	}
+	return received;
+}
+
+ssize_t floor_send(int sock, const int *fds, size_t count, const void *data, size_t len)
+{
+	return send_some(0, sock, fds, count, data, len);
+}
+
+ssize_t floor_receive(int sock, int *fds, size_t *count, void *data, size_t len)
+{
+	return receive_some(0, 0, sock, fds, count, data, len);
+}
+
+ssize_t floor_send_keeping(int sock, const int *fds, size_t count, const void *data, size_t len)
+{
+	return send_some(1, sock, fds, count, data, len);
+}
+
+ssize_t floor_receive_keeping(int sock, int *fds, size_t *count, void *data, size_t len)
+{
+	return receive_some(1, 0, sock, fds, count, data, len);
+}
+
+ssize_t floor_receive_peeking(int sock, int *fds, size_t *count, void *data, size_t len)
+{
+	return receive_some(1, 1, sock, fds, count, data, len);
+}
