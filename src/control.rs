@@ -112,9 +112,8 @@ impl Buffer {
     pub unsafe fn begun(&self) -> &[c_int] {
         // SAFETY: the message has been written.
         unsafe {
-            let length = (*(self.start() as *const cmsghdr)).cmsg_len as usize;
             let fds = self.start().add(HEADER) as *const c_int;
-            slice::from_raw_parts(fds, length.wrapping_sub(HEADER) / INT)
+            slice::from_raw_parts(fds, self.claimed().wrapping_sub(HEADER) / INT)
         }
     }
 
@@ -150,19 +149,13 @@ impl Buffer {
     /// These bytes are initialised.
     #[inline(always)]
     pub unsafe fn only_fd(&self, length: usize) -> c_int {
-        if length != ONE {
-            return -1;
+        // SAFETY: a header, and a descriptor behind it, are there.
+        unsafe {
+            if length != ONE || !self.begins_with_fds() || self.claimed() != HEADER + INT {
+                return -1;
+            }
+            (self.start().add(HEADER) as *const c_int).read()
         }
-        // SAFETY: a header and more is there; a cmsghdr is plain integers.
-        let header = unsafe { &*(self.start() as *const cmsghdr) };
-        if header.cmsg_len as usize != HEADER + INT
-            || header.cmsg_level != libc::SOL_SOCKET
-            || header.cmsg_type != libc::SCM_RIGHTS
-        {
-            return -1;
-        }
-        // SAFETY: as above.
-        unsafe { (self.start().add(HEADER) as *const c_int).read() }
     }
 
     /// The descriptors in the first `length` bytes, which the kernel has filled, if these are one
@@ -175,11 +168,10 @@ impl Buffer {
         if !(ONE..=CAPACITY).contains(&length) {
             return if length == 0 { Some(&[]) } else { None };
         }
-        // SAFETY: a header is there; a cmsghdr is plain integers.
-        let header = unsafe { (self.start() as *const cmsghdr).read() };
-        let padding = length.wrapping_sub(header.cmsg_len as usize);
-        let kind = (header.cmsg_level, header.cmsg_type);
-        if kind != (libc::SOL_SOCKET, libc::SCM_RIGHTS) || padding >= size_of::<Word>() {
+        // SAFETY: a header is there.
+        let padding = length.wrapping_sub(unsafe { self.claimed() });
+        // SAFETY: as above.
+        if padding >= size_of::<Word>() || !unsafe { self.begins_with_fds() } {
             return None;
         }
         // SAFETY: the message, which is longer than its header, is in the bytes initialised.
@@ -187,6 +179,27 @@ impl Buffer {
             let fds = self.start().add(HEADER) as *const c_int;
             slice::from_raw_parts(fds, (length - padding - HEADER) / INT)
         })
+    }
+
+    /// Whether the first control message is SCM_RIGHTS.
+    ///
+    /// # Safety
+    /// A header is there.
+    #[inline(always)]
+    unsafe fn begins_with_fds(&self) -> bool {
+        // SAFETY: the caller's promise; a cmsghdr is plain integers.
+        let header = unsafe { &*(self.start() as *const cmsghdr) };
+        header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS
+    }
+
+    /// The length that the first control message claims.
+    ///
+    /// # Safety
+    /// A header is there.
+    #[inline(always)]
+    unsafe fn claimed(&self) -> usize {
+        // SAFETY: the caller's promise; a cmsghdr is plain integers.
+        unsafe { (*(self.start() as *const cmsghdr)).cmsg_len as usize }
     }
 
     /// The control messages in the first `length` bytes, which the kernel has filled.
