@@ -19,8 +19,8 @@
  * before the call returns.
  *
  * Signals and threads.  Every function may be called from several threads at
- * once, from a signal handler (ancillary_listen() says with what exception), and
- * between fork and exec.  None raises SIGPIPE.
+ * once, from a signal handler (ancillary_listen() and ANCILLARY_LOSSLESS say with
+ * what exceptions), and between fork and exec.  None raises SIGPIPE.
  * Interrupted system calls are made again unless ANCILLARY_INTR is given.  A
  * call that waits to send or to receive is a cancellation point, as sendmsg(2)
  * and recvmsg(2) are.  As with these, descriptors that arrive just when a thread
@@ -28,7 +28,9 @@
  * load.  To avoid that, wait with poll(2), and receive with ANCILLARY_DONTWAIT
  * while cancellation is disabled (pthread_setcancelstate(3)).
  *
- * Memory.  Arrays and buffers given to one call must not overlap.
+ * Memory.  Arrays and buffers given to one call must not overlap.  A call takes
+ * at most 16 KiB of stack: a thread with a small stack, and an alternate stack of
+ * signal handlers (sigaltstack(2)), need that beside what they take themselves.
  *
  * No function allocates memory or keeps anything between calls.
  */
@@ -120,8 +122,11 @@ extern "C" {
  * Flag for receiving: a message that cannot be delivered whole, because the
  * table of descriptors is full or there is no room for all it carries, stays
  * queued.  The call fails, having consumed nothing, and a later one gets all
- * of it.  For a socket with one reader at a time, and without SO_PEEK_OFF.
- * What the payload's buffers held is lost in any case.
+ * of it.  For a socket with one reader at a time, and without SO_PEEK_OFF: no
+ * other process or thread receives from it meanwhile, nor a signal handler
+ * that interrupts such a receive.  What the payload's buffers held is lost in
+ * any case.  A refused call closes duplicates of the descriptors, which drops
+ * this process's fcntl(2) locks on their files (ancillary(7)).
  */
 #define ANCILLARY_LOSSLESS (1 << 3)
 
@@ -395,7 +400,9 @@ ssize_t ancillary_send_fds(int sock,
  * one.  Such a message can carry descriptors: look at *nfds.)  Less than len
  * is usual on a stream, unless ANCILLARY_WAITALL is given; then it means that
  * the peer has closed, or that a signal (ANCILLARY_INTR), the end of the time
- * to wait or an error came after a part was received.
+ * to wait or an error came after a part was received.  Unlike sending, the
+ * next call need not report that error: -ECONNRESET, for one, is reported
+ * once.  (MSG_WAITALL of recvmsg(2) is the same.)
  *
  * Or returns a negative errno value:
  *
@@ -495,13 +502,15 @@ ANCILLARY_NONNULL(2);
  * ANCILLARY_HAS_PIDFD; and what did not: ANCILLARY_FDS_SURPLUS,
  * ANCILLARY_FDS_LOST, ANCILLARY_DATA_TRUNCATED.  What is delivered in fds is
  * always the beginning of what was sent, in order.  A pidfd that the kernel
- * could not install counts as lost.
+ * could not install counts as lost; but from Linux 6.5 to 6.15 a message of a
+ * sender that has exited and been waited for comes without one, and with
+ * neither ANCILLARY_HAS_PIDFD nor ANCILLARY_FDS_LOST.
  *
  * Credentials come if SO_PASSCRED is on, a pidfd if SO_PASSPIDFD is (Linux
- * 6.5).  Set them on a listening socket before listen(): connections inherit
- * them, so no message is missed.  Credentials that say nothing are not
- * reported: those at the end of a stream, and of messages sent before
- * SO_PASSCRED was on.
+ * 6.5).  ancillary_set_passcred() says when to set them, so that no message is
+ * missed.  Credentials that say nothing are not reported: those at the end of
+ * a stream, and of messages sent before SO_PASSCRED was on; nor those that
+ * look the same, of which ancillary_recv_creds() tells.
  *
  * With ANCILLARY_LOSSLESS a datagram that is longer than its room is cut all
  * the same.  With ANCILLARY_WAITALL, pieces from different senders have no
@@ -538,9 +547,13 @@ ANCILLARY_NONNULL(2);
  *   sock   an AF_UNIX socket of any type
  *   on     0: off, anything else: on
  *
- * Set it on a listening socket before listen(), or on a socketpair before the
- * other end sends: messages sent while neither end has it on carry none.
- * Connections that accept(2) returns inherit it.
+ * Messages sent while neither end has it on carry none, unless the sender used
+ * ancillary_send_creds().  On a socketpair, set it before the other end sends.
+ * A connection inherits it from the listening socket when the client connects,
+ * not when accept(2) returns it.  The socket of ancillary_listen() listens
+ * already, so set it on that one and on every one that accept(2) returns; what
+ * clients sent before carries none.  If none may be missed, make the socket
+ * with socket(2) and bind(2), and set it before listen(2).
  *
  * Returns 0, or a negative errno value:
  *
@@ -548,22 +561,25 @@ ANCILLARY_NONNULL(2);
  *   -EOPNOTSUPP           sock is not an AF_UNIX socket (since Linux 6.16;
  *                         before that, 0).
  */
-ANCILLARY_MUST_CHECK int ancillary_set_passcred(int sock, int on);
+ANCILLARY_MUST_CHECK
+int ancillary_set_passcred(int sock,
+                           int on);
 
 /**
  * Ask for a pidfd of the sender with every message received (SO_PASSPIDFD,
  * Linux 6.5).
  *
- * As ancillary_set_passcred(), also in that it is inherited and to be set
- * before listen().  ancillary_recv_msg() delivers the pidfd; the other
- * functions close it.
+ * As ancillary_set_passcred(), also in how it is inherited and when to set it.
+ * ancillary_recv_msg() delivers the pidfd; the other functions close it.
  *
  * Returns 0, or a negative errno value: those of ancillary_set_passcred(),
  * and
  *
  *   -ENOPROTOOPT   This kernel does not have it.
  */
-ANCILLARY_MUST_CHECK int ancillary_set_passpidfd(int sock, int on);
+ANCILLARY_MUST_CHECK
+int ancillary_set_passpidfd(int sock,
+                            int on);
 
 /**
  * Take descriptors from the peer, or refuse them (SO_PASSRIGHTS, Linux 6.16).
@@ -572,9 +588,10 @@ ANCILLARY_MUST_CHECK int ancillary_set_passpidfd(int sock, int on);
  *   on     0: refuse, anything else: take them, which is what a new socket does
  *
  * While descriptors are refused, sending them to this socket fails with
- * -EPERM at the sender; payload without descriptors passes.  Set it on a
- * listening socket before listen(): connections inherit it.  On a kernel
- * without it, receive with no room for descriptors: they are closed.
+ * -EPERM at the sender; payload without descriptors passes.  Those sent before
+ * are still delivered.  It is inherited as with ancillary_set_passcred(): to
+ * refuse all of them, set it before listen(2).  On a kernel without it,
+ * receive with no room for descriptors: they are closed.
  *
  * Returns 0, or a negative errno value: those of ancillary_set_passcred(),
  * and
@@ -632,13 +649,20 @@ ssize_t ancillary_send_creds(int sock,
  * On a stream one call never joins the bytes of two senders, but for
  * ANCILLARY_WAITALL: then they have no identity in common, which is -ENOMSG.
  *
+ * The kernel shows credentials that are missing as pid 0, uid and gid 65534, by
+ * which they are recognised.  Where kernel.overflowuid or kernel.overflowgid
+ * has been changed (proc(5)), they look like those of that user and group,
+ * from outside of the pid namespace: a pid of 0 proves nothing there.
+ *
  * Returns the number of payload bytes received; 0 when the peer has closed,
  * with creds unknown (pid 0, uid -1, gid -1).  Or a negative errno value, with
  * creds unknown as well: those of ancillary_recv_fds(), and
  *
  *   -ENOMSG   A message came without usable credentials, and was consumed:
  *             SO_PASSCRED is off, or was off when the message was sent; or
- *             ANCILLARY_WAITALL joined pieces of several senders.
+ *             ANCILLARY_WAITALL joined pieces of several senders; or the
+ *             sender is outside of this pid namespace, and its uid and gid
+ *             are both not mapped here, which looks the same.
  *   -E2BIG    Descriptors came with it; they were closed.
  *   -EINVAL   As there; or creds NULL.
  */
@@ -779,6 +803,9 @@ ssize_t ancillary_peer_label(int sock,
  * directory that leaves no file behind; ANCILLARY_DONTWAIT and ANCILLARY_INTR
  * apply to that wait, which is short and which any socket in that directory
  * can cause: after -EAGAIN try again.
+ *
+ * The socket listens already: options that connections inherit come too late
+ * for a client that has connected, as ancillary_set_passcred() says.
  *
  * Returns the socket, which is yours to close and close-on-exec; the file
  * stays when you close it.  unlink(2) it before, if it still is yours: with

@@ -34,8 +34,11 @@ pub const ANCILLARY_WAITALL: c_uint = 1 << 2;
 /// Flag for receiving: a message that cannot be delivered whole, because the
 /// table of descriptors is full or there is no room for all it carries, stays
 /// queued.  The call fails, having consumed nothing, and a later one gets all
-/// of it.  For a socket with one reader at a time, and without SO_PEEK_OFF.
-/// What the payload's buffers held is lost in any case.
+/// of it.  For a socket with one reader at a time, and without SO_PEEK_OFF: no
+/// other process or thread receives from it meanwhile, nor a signal handler
+/// that interrupts such a receive.  What the payload's buffers held is lost in
+/// any case.  A refused call closes duplicates of the descriptors, which drops
+/// this process's fcntl(2) locks on their files (ancillary(7)).
 pub const ANCILLARY_LOSSLESS: c_uint = 1 << 3;
 
 /// Flag for ancillary_listen(): a socket file that no process is bound to any

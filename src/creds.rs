@@ -16,9 +16,13 @@ use libc::{c_int, c_uint, c_void, size_t, ssize_t};
 ///   sock   an AF_UNIX socket of any type
 ///   on     0: off, anything else: on
 ///
-/// Set it on a listening socket before listen(), or on a socketpair before the
-/// other end sends: messages sent while neither end has it on carry none.
-/// Connections that accept(2) returns inherit it.
+/// Messages sent while neither end has it on carry none, unless the sender used
+/// ancillary_send_creds().  On a socketpair, set it before the other end sends.
+/// A connection inherits it from the listening socket when the client connects,
+/// not when accept(2) returns it.  The socket of ancillary_listen() listens
+/// already, so set it on that one and on every one that accept(2) returns; what
+/// clients sent before carries none.  If none may be missed, make the socket
+/// with socket(2) and bind(2), and set it before listen(2).
 ///
 /// Returns 0, or a negative errno value:
 ///
@@ -34,9 +38,8 @@ pub extern "C" fn ancillary_set_passcred(sock: c_int, on: c_int) -> c_int {
 /// Ask for a pidfd of the sender with every message received (SO_PASSPIDFD,
 /// Linux 6.5).
 ///
-/// As ancillary_set_passcred(), also in that it is inherited and to be set
-/// before listen().  ancillary_recv_msg() delivers the pidfd; the other
-/// functions close it.
+/// As ancillary_set_passcred(), also in how it is inherited and when to set it.
+/// ancillary_recv_msg() delivers the pidfd; the other functions close it.
 ///
 /// Returns 0, or a negative errno value: those of ancillary_set_passcred(),
 /// and
@@ -54,9 +57,10 @@ pub extern "C" fn ancillary_set_passpidfd(sock: c_int, on: c_int) -> c_int {
 ///   on     0: refuse, anything else: take them, which is what a new socket does
 ///
 /// While descriptors are refused, sending them to this socket fails with
-/// -EPERM at the sender; payload without descriptors passes.  Set it on a
-/// listening socket before listen(): connections inherit it.  On a kernel
-/// without it, receive with no room for descriptors: they are closed.
+/// -EPERM at the sender; payload without descriptors passes.  Those sent before
+/// are still delivered.  It is inherited as with ancillary_set_passcred(): to
+/// refuse all of them, set it before listen(2).  On a kernel without it,
+/// receive with no room for descriptors: they are closed.
 ///
 /// Returns 0, or a negative errno value: those of ancillary_set_passcred(),
 /// and
@@ -131,13 +135,20 @@ pub unsafe extern "C" fn ancillary_send_creds(
 /// On a stream one call never joins the bytes of two senders, but for
 /// ANCILLARY_WAITALL: then they have no identity in common, which is -ENOMSG.
 ///
+/// The kernel shows credentials that are missing as pid 0, uid and gid 65534, by
+/// which they are recognised.  Where kernel.overflowuid or kernel.overflowgid
+/// has been changed (proc(5)), they look like those of that user and group,
+/// from outside of the pid namespace: a pid of 0 proves nothing there.
+///
 /// Returns the number of payload bytes received; 0 when the peer has closed,
 /// with creds unknown (pid 0, uid -1, gid -1).  Or a negative errno value, with
 /// creds unknown as well: those of ancillary_recv_fds(), and
 ///
 ///   -ENOMSG   A message came without usable credentials, and was consumed:
 ///             SO_PASSCRED is off, or was off when the message was sent; or
-///             ANCILLARY_WAITALL joined pieces of several senders.
+///             ANCILLARY_WAITALL joined pieces of several senders; or the
+///             sender is outside of this pid namespace, and its uid and gid
+///             are both not mapped here, which looks the same.
 ///   -E2BIG    Descriptors came with it; they were closed.
 ///   -EINVAL   As there; or creds NULL.
 /// cbindgen:postfix=ANCILLARY_NONNULL(2)

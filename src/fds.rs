@@ -111,7 +111,9 @@ pub unsafe extern "C" fn ancillary_send_fds(
 /// one.  Such a message can carry descriptors: look at *nfds.)  Less than len
 /// is usual on a stream, unless ANCILLARY_WAITALL is given; then it means that
 /// the peer has closed, or that a signal (ANCILLARY_INTR), the end of the time
-/// to wait or an error came after a part was received.
+/// to wait or an error came after a part was received.  Unlike sending, the
+/// next call need not report that error: -ECONNRESET, for one, is reported
+/// once.  (MSG_WAITALL of recvmsg(2) is the same.)
 ///
 /// Or returns a negative errno value:
 ///

@@ -163,13 +163,15 @@ pub unsafe extern "C" fn ancillary_send_msg(
 /// ANCILLARY_HAS_PIDFD; and what did not: ANCILLARY_FDS_SURPLUS,
 /// ANCILLARY_FDS_LOST, ANCILLARY_DATA_TRUNCATED.  What is delivered in fds is
 /// always the beginning of what was sent, in order.  A pidfd that the kernel
-/// could not install counts as lost.
+/// could not install counts as lost; but from Linux 6.5 to 6.15 a message of a
+/// sender that has exited and been waited for comes without one, and with
+/// neither ANCILLARY_HAS_PIDFD nor ANCILLARY_FDS_LOST.
 ///
 /// Credentials come if SO_PASSCRED is on, a pidfd if SO_PASSPIDFD is (Linux
-/// 6.5).  Set them on a listening socket before listen(): connections inherit
-/// them, so no message is missed.  Credentials that say nothing are not
-/// reported: those at the end of a stream, and of messages sent before
-/// SO_PASSCRED was on.
+/// 6.5).  ancillary_set_passcred() says when to set them, so that no message is
+/// missed.  Credentials that say nothing are not reported: those at the end of
+/// a stream, and of messages sent before SO_PASSCRED was on; nor those that
+/// look the same, of which ancillary_recv_creds() tells.
 ///
 /// With ANCILLARY_LOSSLESS a datagram that is longer than its room is cut all
 /// the same.  With ANCILLARY_WAITALL, pieces from different senders have no

@@ -40,6 +40,9 @@ use libc::{c_char, c_int, c_uint, mode_t};
 /// apply to that wait, which is short and which any socket in that directory
 /// can cause: after -EAGAIN try again.
 ///
+/// The socket listens already: options that connections inherit come too late
+/// for a client that has connected, as ancillary_set_passcred() says.
+///
 /// Returns the socket, which is yours to close and close-on-exec; the file
 /// stays when you close it.  unlink(2) it before, if it still is yours: with
 /// lstat(2), right after this call and then, its device and inode tell.  Or
