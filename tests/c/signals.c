@@ -3,12 +3,16 @@
 #include "check.h"
 #include "kit.h"
 
+#include <alloca.h>
 #include <ancillary.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -508,9 +512,111 @@ static void a_handler_may_send_and_receive(void)
 	with_each_type(pass_while_a_receive_waits);
 }
 
+/* --- on a small stack --- */
+
+/* What a call takes of the stack at most, as the header says. */
+enum { CALL_STACK = 16 * 1024, STACK = 256 * 1024, GUARD = 64 * 1024 };
+
+static unsigned char *stack;
+static void (*call)(void);
+static long long result;
+static int pair[2], slots[MOST];
+static char text[4096];
+
+/* Has nothing but that much between its frame and the guard, so a call that takes
+ * more ends the case by SIGSEGV. */
+static void *call_with_little_stack(void *argument)
+{
+	unsigned char *here = __builtin_frame_address(0);
+	volatile unsigned char *rest = alloca((size_t)(here - stack) - GUARD - CALL_STACK);
+
+	*rest = 0;
+	call();
+	return argument;
+}
+
+static void check_stack(void (*run)(void), long long expected)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(stack != MAP_FAILED);
+	CHECK(mprotect(stack, GUARD, PROT_NONE) == 0);
+	CHECK(pthread_attr_init(&attributes) == 0);
+	CHECK(pthread_attr_setstack(&attributes, stack, STACK) == 0);
+	call = run;
+	CHECK(pthread_create(&thread, &attributes, call_with_little_stack, NULL) == 0);
+	end_thread(thread);
+	CHECK(pthread_attr_destroy(&attributes) == 0);
+	CHECK(munmap(stack, STACK) == 0);
+	CHECK_IS(result, expected);
+}
+
+static void receive_lossless(void)
+{
+	size_t nfds = 1;
+
+	result = ancillary_recv_fds(pair[THERE], slots, &nfds, text, sizeof text,
+				    ANCILLARY_LOSSLESS);
+}
+
+static void receive_message(void)
+{
+	struct iovec room = { text, sizeof text };
+	struct ancillary_msg msg = {
+		.size = sizeof msg, .iov = &room, .iovlen = 1, .fds = slots, .nfds = MOST,
+	};
+
+	result = ancillary_recv_msg(pair[THERE], &msg, 0);
+	ancillary_close_fds(slots, MOST);
+}
+
+static void listen_again(void)
+{
+	result = ancillary_listen(text, SOCK_STREAM, 0600, ANCILLARY_REPLACE);
+	if (result >= 0)
+		result = close((int)result);
+}
+
+static void a_lossless_call_takes_no_more_stack_than_documented(void)
+{
+	int many[MOST];
+
+	open_pair(SOCK_STREAM, pair);
+	for (int i = 0; i < MOST; i++)
+		many[i] = pair[HERE];
+	CHECK_OK(ancillary_send_fds(pair[HERE], NULL, 0, text, 3000, 0), 3000);
+	CHECK_OK(ancillary_send_fds(pair[HERE], many, MOST, "body", 4, 0), 4);
+	check_stack(receive_lossless, 3000);
+	check_stack(receive_lossless, -E2BIG);
+	close_pair(pair);
+}
+
+static void a_call_takes_no_more_stack_than_documented(void)
+{
+	const char *directory = getenv("TMPDIR");
+	int many[MOST];
+
+	open_pair(SOCK_STREAM, pair);
+	for (int i = 0; i < MOST; i++)
+		many[i] = pair[HERE];
+	CHECK_OK(ancillary_send_fds(pair[HERE], many, MOST, "body", 4, 0), 4);
+	check_stack(receive_message, 4);
+	close_pair(pair);
+
+	snprintf(text, sizeof text, "%s/stack-%ld", directory ? directory : "/tmp", (long)getpid());
+	/* The first leaves a dead socket, which the second replaces. */
+	check_stack(listen_again, 0);
+	check_stack(listen_again, 0);
+	CHECK(unlink(text) == 0);
+}
+
 CHECK_MAIN(CASE(intr_ends_a_receive), CASE(intr_ends_a_send), CASE(intr_gives_what_has_come),
 	   CASE(intr_tells_what_has_gone), CASE(a_receive_goes_on), CASE(a_send_goes_on),
 	   CASE(a_timeout_still_ends_it), CASE(a_storm), CASE(a_storm_on_waitall),
 	   CASE(a_storm_with_intr), CASE(a_storm_on_waitall_with_intr),
 	   CASE(a_storm_on_lossless), CASE(a_storm_on_lossless_with_intr),
-	   CASE(a_handler_may_send_and_receive))
+	   CASE(a_handler_may_send_and_receive),
+	   CASE(a_call_takes_no_more_stack_than_documented),
+	   CASE(a_lossless_call_takes_no_more_stack_than_documented))
