@@ -73,7 +73,7 @@ impl Buffer {
     /// installed the pidfd, but does not say how much of the buffer it has filled (measured on
     /// Linux 6.18).
     #[inline(always)]
-    pub fn prepare(&mut self) {
+    pub fn prepare_for_failure(&mut self) {
         *self.header_at(0) = MaybeUninit::zeroed();
         *self.header_at(Buffer::BEHIND_CREDS) = MaybeUninit::zeroed();
     }
@@ -81,7 +81,7 @@ impl Buffer {
     /// How much a call that failed has filled of a buffer prepared for that: no more than a pidfd
     /// takes, whatever its length claims.
     pub fn filled_by_failure(&mut self) -> usize {
-        // SAFETY: here and below, the header has been written, by `prepare` or by the kernel.
+        // SAFETY: here and below, the header has been written, by `prepare_for_failure` or by the kernel.
         let first = unsafe { self.header_at(0).assume_init() };
         let place = if first.cmsg_type == SCM_CREDENTIALS { Buffer::BEHIND_CREDS } else { 0 };
         // SAFETY: as above.
@@ -95,21 +95,21 @@ impl Buffer {
         align(HEADER.wrapping_add(count.wrapping_mul(INT)))
     }
 
-    /// Begins with an SCM_RIGHTS message.
+    /// Writes an SCM_RIGHTS message at the start.
     ///
     /// # Safety
     /// There are 1 to MAX_FDS descriptors.
     #[inline(always)]
-    pub unsafe fn begin(&mut self, fds: &[c_int]) {
+    pub unsafe fn write_fds(&mut self, fds: &[c_int]) {
         // SAFETY: the buffer has room for that, and for more.
         unsafe { write(self.start_mut(), libc::SCM_RIGHTS, fds) }
     }
 
-    /// The descriptors that `begin` was given.
+    /// The descriptors that `write_fds` has written.
     ///
     /// # Safety
-    /// It has been, and nothing has been written since.
-    pub unsafe fn begun(&self) -> &[c_int] {
+    /// It has, and nothing has been written since.
+    pub unsafe fn written_fds(&self) -> &[c_int] {
         // SAFETY: the message has been written.
         unsafe {
             let fds = self.start().add(HEADER) as *const c_int;

@@ -73,7 +73,7 @@ fn peek(receiver: &mut Receiver) -> Result<usize> {
 /// consumed whole however little of it is read.
 fn consume(receiver: &mut Receiver, before: Mark, others: usize) -> Result<()> {
     let mut control = control::Buffer::new();
-    control.prepare();
+    control.prepare_for_failure();
     let (mut parts, payload) = (Parts::new(), receiver.payload);
     let mut window = payload.part(receiver.received.bytes, &mut parts);
     if window.len < receiver.received.bytes {
@@ -173,5 +173,5 @@ fn glance(sock: c_int, iov: &[iovec]) -> usize {
     let mut message = sys::message(&window, ptr::null_mut(), 0);
     // SAFETY: the window is the caller's, whose buffers may be written to or fail to be.
     let outcome = unsafe { sys::receive(sock, &mut message, sys::PEEK | sys::DONTWAIT) };
-    outcome.some().unwrap_or_default()
+    outcome.positive().unwrap_or_default()
 }

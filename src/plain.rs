@@ -38,7 +38,7 @@ impl<Room> Call<Room> {
     /// # Safety
     /// The call may be written to.
     #[inline(always)]
-    unsafe fn begin<'a>(
+    unsafe fn fill<'a>(
         call: *mut Self,
         sock: c_int,
         iov: iovec,
@@ -83,7 +83,7 @@ pub unsafe fn send_fds(
     // SAFETY: the caller's promise; and the call outlives the system call.
     let (call, outcome) = unsafe {
         let fds = slice::from_raw_parts(fds, nfds);
-        Call::begin(call, sock, iov, flags, (), Buffer::space(nfds)).begin(fds);
+        Call::fill(call, sock, iov, flags, (), Buffer::space(nfds)).write_fds(fds);
         addr_of_mut!((*call).before).write(Before::now());
         let outcome = sys::send((*call).sock, call as *const msghdr, (*call).flags.how());
         (&*call, outcome)
@@ -99,7 +99,7 @@ pub unsafe fn send_fds(
 #[inline(never)]
 fn go_on_sending(call: &Call<()>, outcome: Outcome) -> ssize_t {
     // SAFETY: they have been written.
-    let (fds, first) = (unsafe { call.control.begun() }, Some((outcome, call.before)));
+    let (fds, first) = (unsafe { call.control.written_fds() }, Some((outcome, call.before)));
     // SAFETY: the descriptors are there.
     unsafe { send_slowly(call.sock, fds.as_ptr(), fds.len(), call.iov, call.flags.bits(), first) }
 }
@@ -197,7 +197,7 @@ pub unsafe fn receive_fds(
     // SAFETY: the caller's promise; and the call outlives the system call.
     let (call, outcome) = unsafe {
         let room = Room { fds, nfds, count: replace(&mut *nfds, 0) };
-        Call::begin(call, sock, iov, flags, room, control::CAPACITY).prepare();
+        Call::fill(call, sock, iov, flags, room, control::CAPACITY).prepare_for_failure();
         addr_of_mut!((*call).before).write(Before::now());
         let flags = (*call).flags;
         let lossless = known & flags.bits() & ANCILLARY_LOSSLESS != 0;
@@ -205,7 +205,7 @@ pub unsafe fn receive_fds(
         let outcome = sys::receive((*call).sock, call as *mut msghdr, how);
         (&mut *call, outcome)
     };
-    if let Some(bytes) = outcome.some() {
+    if let Some(bytes) = outcome.positive() {
         let came = Arrival::new(bytes, &call.message);
         if came.is_whole() {
             let Room { fds, nfds, count } = call.room;
@@ -217,7 +217,7 @@ pub unsafe fn receive_fds(
             if (count == 1 && one()) || unsafe { deliver_many(call) } {
                 if known & call.flags.bits() & ANCILLARY_LOSSLESS != 0 {
                     // SAFETY: the caller's promise.
-                    return unsafe { consume(call, bytes) };
+                    return unsafe { consume_delivered(call, bytes) };
                 }
                 return bytes as ssize_t;
             }
@@ -268,7 +268,7 @@ unsafe fn go_on_receiving(call: &mut Call<Room>, outcome: Outcome) -> ssize_t {
 /// # Safety
 /// As of `receive_fds`.
 #[inline(never)]
-unsafe fn consume(call: &mut Call<Room>, bytes: usize) -> ssize_t {
+unsafe fn consume_delivered(call: &mut Call<Room>, bytes: usize) -> ssize_t {
     call.iov.iov_len = bytes;
     sys::leave_no_room(&mut call.message);
     sys::uncancelled(|| {
@@ -278,7 +278,7 @@ unsafe fn consume(call: &mut Call<Room>, bytes: usize) -> ssize_t {
             return bytes as ssize_t;
         }
         // SAFETY: the caller's promise.
-        unsafe { keep_consumed(call, outcome) }
+        unsafe { go_on_consuming(call, outcome) }
     })
 }
 
@@ -286,13 +286,13 @@ unsafe fn consume(call: &mut Call<Room>, bytes: usize) -> ssize_t {
 /// As of `receive_fds`.
 #[cold]
 #[inline(never)]
-unsafe fn keep_consumed(call: &mut Call<Room>, outcome: Outcome) -> ssize_t {
+unsafe fn go_on_consuming(call: &mut Call<Room>, outcome: Outcome) -> ssize_t {
     let Room { fds, nfds, .. } = call.room;
     // SAFETY: the caller's promise.
     let mut slots = Slots::full(unsafe { slice::from_raw_parts_mut(fds, *nfds) });
     // What the peek has filled is not to be taken for what a failure leaves behind.
     let Call { message, control, .. } = call;
-    control.prepare();
+    control.prepare_for_failure();
     let consumed = arrival(call.sock, Flags::NONE, outcome, message, control, sys::DONTWAIT);
     let bytes = lossless::keep_consumed(&mut slots, Mark::NOTHING, consumed);
     // SAFETY: the caller's promise.

@@ -166,7 +166,7 @@ impl<'a> Receiver<'a> {
     #[inline(never)]
     pub fn receive_once(&mut self, window: &Window, how: How) -> Result<usize> {
         let mut control = control::Buffer::new();
-        control.prepare();
+        control.prepare_for_failure();
         let mut message = sys::message(window, control.start_mut(), control::CAPACITY);
         let call = self.flags.how_to_receive() | how;
         // SAFETY: the window and the control buffer outlive the call, and are ours.

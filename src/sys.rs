@@ -47,7 +47,7 @@ impl Outcome {
 
     /// The count, if there is one and it is not 0.
     #[inline(always)]
-    pub fn some(self) -> Option<usize> {
+    pub fn positive(self) -> Option<usize> {
         if self.0 > 0 {
             Some(self.0 as usize)
         } else {
