@@ -52,7 +52,7 @@ pub extern "C" fn ancillary_recv_fd(sock: c_int) -> c_int {
     let mut marker = MaybeUninit::<u8>::uninit();
     let data = marker.as_mut_ptr() as *mut c_void;
     // SAFETY: there is room for one descriptor, and for one byte.
-    let bytes = unsafe { plain::receive_fds(sock, fd.as_mut_ptr(), &mut nfds, data, 1, (0, 0)) };
+    let bytes = unsafe { plain::receive_fds::<0>(sock, fd.as_mut_ptr(), &mut nfds, data, 1, 0) };
     if nfds == 1 {
         // SAFETY: it has been delivered.
         return unsafe { fd.assume_init() };

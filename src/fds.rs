@@ -1,8 +1,6 @@
 //! Descriptors with a payload.
 
-use crate::constants::ANCILLARY_LOSSLESS;
 use crate::errno::keeping;
-use crate::flags::Flags;
 use crate::{arrays, descriptors, plain};
 use libc::{c_int, c_uint, c_void, size_t, ssize_t};
 
@@ -157,9 +155,7 @@ pub unsafe extern "C" fn ancillary_recv_fds(
 ) -> ssize_t {
     // SAFETY: the caller promises a size at `nfds`, unless it is NULL, and room for so many
     // descriptors at `fds`.
-    unsafe {
-        plain::receive_fds(sock, fds, nfds, data, len, (flags, Flags::SEND | ANCILLARY_LOSSLESS))
-    }
+    unsafe { plain::receive_fds::<{ plain::USUAL }>(sock, fds, nfds, data, len, flags) }
 }
 
 /// Close descriptors, such as a receive gave.

@@ -74,7 +74,7 @@ pub unsafe fn send_fds(
     flags: c_uint,
 ) -> ssize_t {
     let iov = iovec { iov_base: data as *mut c_void, iov_len: len };
-    if !may_be_usual(fds, &iov, (flags, Flags::SEND)) || nfds.wrapping_sub(1) >= MAX_FDS {
+    if !may_be_usual(fds, &iov, flags, Flags::SEND) || nfds.wrapping_sub(1) >= MAX_FDS {
         // SAFETY: the caller's promise.
         return unsafe { send_from_start(sock, fds, nfds, data, len, flags) };
     }
@@ -104,10 +104,11 @@ fn go_on_sending(call: &Call<()>, outcome: Outcome) -> ssize_t {
     unsafe { send_slowly(call.sock, fds.as_ptr(), fds.len(), call.iov, call.flags.bits(), first) }
 }
 
-/// Whether a call can be usual: it has an array of descriptors, a payload, and known flags.
+/// Whether a call can be usual: it has an array of descriptors, a payload, and no flags but `usual`
+/// ones.
 #[inline(always)]
-fn may_be_usual(fds: *const c_int, iov: &iovec, (flags, known): (c_uint, c_uint)) -> bool {
-    if flags & !known != 0 || fds.is_null() || iov.iov_base.is_null() {
+fn may_be_usual(fds: *const c_int, iov: &iovec, flags: c_uint, usual: c_uint) -> bool {
+    if flags & !usual != 0 || fds.is_null() || iov.iov_base.is_null() {
         return false;
     }
     iov.iov_len as ssize_t > 0
@@ -171,24 +172,27 @@ struct Room {
     count: usize,
 }
 
-/// Makes a flat call that receives; `known` are the flags that it knows here.
+/// The flags with which a call that receives can be usual.
+pub const USUAL: c_uint = Flags::SEND | ANCILLARY_LOSSLESS;
+
+/// Makes a flat call that receives. `FLAGS` are those with which it can be usual: what takes code
+/// here, and is not among them, is left out.
 ///
 /// # Safety
 /// `nfds` is NULL, or a size is there, and room for so many descriptors at `fds`, unless that is
 /// NULL.
 #[inline(always)]
-pub unsafe fn receive_fds(
+pub unsafe fn receive_fds<const FLAGS: c_uint>(
     sock: c_int,
     fds: *mut c_int,
     nfds: *mut size_t,
     data: *mut c_void,
     len: usize,
-    (flags, known): (c_uint, c_uint),
+    flags: c_uint,
 ) -> ssize_t {
     let iov = iovec { iov_base: data, iov_len: len };
     // SAFETY: the caller's promise.
-    if nfds.is_null() || unsafe { *nfds } > arrays::MOST || !may_be_usual(fds, &iov, (flags, known))
-    {
+    if nfds.is_null() || unsafe { *nfds } > arrays::MOST || !may_be_usual(fds, &iov, flags, FLAGS) {
         // SAFETY: the caller's promise.
         return unsafe { receive_from_start(sock, fds, nfds, data, len, flags) };
     }
@@ -200,7 +204,7 @@ pub unsafe fn receive_fds(
         Call::fill(call, sock, iov, flags, room, control::CAPACITY).prepare_for_failure();
         addr_of_mut!((*call).before).write(Before::now());
         let flags = (*call).flags;
-        let lossless = known & flags.bits() & ANCILLARY_LOSSLESS != 0;
+        let lossless = FLAGS & ANCILLARY_LOSSLESS != 0 && flags.lossless();
         let how = flags.how() | sys::CLOEXEC | if lossless { sys::PEEK } else { sys::WAIT };
         let outcome = sys::receive((*call).sock, call as *mut msghdr, how);
         (&mut *call, outcome)
@@ -215,7 +219,7 @@ pub unsafe fn receive_fds(
             let one = || unsafe { descriptors::deliver_one(fd, &mut *fds, &mut *nfds) };
             // SAFETY: the caller's promise.
             if (count == 1 && one()) || unsafe { deliver_many(call) } {
-                if known & call.flags.bits() & ANCILLARY_LOSSLESS != 0 {
+                if FLAGS & ANCILLARY_LOSSLESS != 0 && call.flags.lossless() {
                     // SAFETY: the caller's promise.
                     return unsafe { consume_delivered(call, bytes) };
                 }
