@@ -18,7 +18,8 @@ use core::slice;
 use libc::{c_int, c_uint, c_void, iovec, msghdr, size_t, ssize_t};
 
 /// A usual call. What is needed behind its system call is read back from here then, so that no
-/// register has to be saved for it.
+/// register has to be saved for it. The message points to other parts of the call, so as long as
+/// there may be another system call there is no `&mut` of the whole.
 #[repr(C)]
 struct Call<Room> {
     message: msghdr,
@@ -198,45 +199,51 @@ pub unsafe fn receive_fds<const FLAGS: c_uint>(
     }
     let mut call = MaybeUninit::<Call<Room>>::uninit();
     let call = call.as_mut_ptr();
-    // SAFETY: the caller's promise; and the call outlives the system call.
-    let (call, outcome) = unsafe {
+    // SAFETY: the caller's promise; and the call outlives the system calls.
+    unsafe {
         let room = Room { fds, nfds, count: replace(&mut *nfds, 0) };
         Call::fill(call, sock, iov, flags, room, control::CAPACITY).prepare_for_failure();
         addr_of_mut!((*call).before).write(Before::now());
-        let flags = (*call).flags;
-        let lossless = FLAGS & ANCILLARY_LOSSLESS != 0 && flags.lossless();
-        let how = flags.how() | sys::CLOEXEC | if lossless { sys::PEEK } else { sys::WAIT };
+        let lossless = FLAGS & ANCILLARY_LOSSLESS != 0 && (*call).flags.lossless();
+        let how = (*call).flags.how() | sys::CLOEXEC | if lossless { sys::PEEK } else { sys::WAIT };
         let outcome = sys::receive((*call).sock, call as *mut msghdr, how);
-        (&mut *call, outcome)
-    };
-    if let Some(bytes) = outcome.positive() {
-        let came = Arrival::new(bytes, &call.message);
-        if came.is_whole() {
-            let Room { fds, nfds, count } = call.room;
-            // SAFETY: the kernel has filled so much of the buffer.
-            let fd = unsafe { call.control.only_fd(came.control) };
-            // SAFETY: the caller's promise.
-            let one = || unsafe { descriptors::deliver_one(fd, &mut *fds, &mut *nfds) };
-            // SAFETY: the caller's promise.
-            if (count == 1 && one()) || unsafe { deliver_many(call) } {
-                if FLAGS & ANCILLARY_LOSSLESS != 0 && call.flags.lossless() {
-                    // SAFETY: the caller's promise.
-                    return unsafe { consume_delivered(call, bytes) };
+        match outcome.positive() {
+            Some(bytes) if delivered(&*call, bytes) => {
+                if FLAGS & ANCILLARY_LOSSLESS != 0 && (*call).flags.lossless() {
+                    return consume_delivered(call, bytes);
                 }
-                return bytes as ssize_t;
+                bytes as ssize_t
             }
+            _ => go_on_receiving(call, outcome),
         }
     }
-    // SAFETY: the caller's promise.
-    unsafe { go_on_receiving(call, outcome) }
+}
+
+/// Delivers the descriptors of a whole message, if that is what came and they fit. Returns whether
+/// it did.
+///
+/// # Safety
+/// As of `receive_fds`; and the system call has received so many bytes.
+#[inline(always)]
+unsafe fn delivered(call: &Call<Room>, bytes: usize) -> bool {
+    let came = Arrival::new(bytes, &call.message);
+    if !came.is_whole() {
+        return false;
+    }
+    let Room { fds, nfds, count } = call.room;
+    // SAFETY: the caller's promise; and the kernel has filled so much of the buffer.
+    unsafe {
+        let fd = call.control.only_fd(came.control);
+        (count == 1 && descriptors::deliver_one(fd, &mut *fds, &mut *nfds)) || deliver_many(call)
+    }
 }
 
 /// Delivers any number of descriptors of a whole message, as `descriptors::deliver` does.
 ///
 /// # Safety
-/// As of `receive_fds`.
+/// As of `delivered`.
 #[inline(never)]
-unsafe fn deliver_many(call: &mut Call<Room>) -> bool {
+unsafe fn deliver_many(call: &Call<Room>) -> bool {
     let Room { fds, nfds, count } = call.room;
     // SAFETY: the kernel has filled so much of the buffer.
     match unsafe { call.control.only_fds(call.message.msg_controllen as usize) } {
@@ -252,15 +259,15 @@ unsafe fn deliver_many(call: &mut Call<Room>) -> bool {
 /// descriptors that fit.
 ///
 /// # Safety
-/// As of `receive_fds`.
+/// As of `receive_fds`; and the call has been made.
 #[cold]
 #[inline(never)]
-unsafe fn go_on_receiving(call: &mut Call<Room>, outcome: Outcome) -> ssize_t {
-    let Call { sock, iov, flags, before, room: Room { fds, nfds, count }, .. } = *call;
-    let Call { message, control, .. } = call;
-    let first = (Attempt { outcome, message, control }, before);
+unsafe fn go_on_receiving(call: *mut Call<Room>, outcome: Outcome) -> ssize_t {
     // SAFETY: the caller's promise.
     unsafe {
+        let Call { sock, iov, flags, before, room: Room { fds, nfds, count }, .. } = *call;
+        let (message, control) = (&mut (*call).message, &mut (*call).control);
+        let first = (Attempt { outcome, message, control }, before);
         *nfds = count;
         receive_slowly(sock, fds, nfds, iov, flags.bits(), Some(first))
     }
@@ -270,38 +277,40 @@ unsafe fn go_on_receiving(call: &mut Call<Room>, outcome: Outcome) -> ssize_t {
 /// `lossless::consume`, with no control data but theirs.
 ///
 /// # Safety
-/// As of `receive_fds`.
+/// As of `go_on_receiving`.
 #[inline(never)]
-unsafe fn consume_delivered(call: &mut Call<Room>, bytes: usize) -> ssize_t {
-    call.iov.iov_len = bytes;
-    sys::leave_no_room(&mut call.message);
-    sys::uncancelled(|| {
-        // SAFETY: what the message points to is the caller's buffer.
-        let outcome = unsafe { sys::receive(call.sock, &mut call.message, sys::DONTWAIT) };
-        if outcome.is(bytes) && Arrival::new(bytes, &call.message).control_cut {
+unsafe fn consume_delivered(call: *mut Call<Room>, bytes: usize) -> ssize_t {
+    // SAFETY: the caller's promise; what the message points to is the call's and the caller's.
+    sys::uncancelled(|| unsafe {
+        (*call).iov.iov_len = bytes;
+        sys::leave_no_room(&mut (*call).message);
+        let outcome = sys::receive((*call).sock, call as *mut msghdr, sys::DONTWAIT);
+        if outcome.is(bytes) && Arrival::new(bytes, &(*call).message).control_cut {
             return bytes as ssize_t;
         }
-        // SAFETY: the caller's promise.
-        unsafe { go_on_consuming(call, outcome) }
+        go_on_consuming(call, outcome)
     })
 }
 
+/// Goes on behind a system call that did not consume just what was peeked.
+///
 /// # Safety
-/// As of `receive_fds`.
+/// As of `go_on_receiving`.
 #[cold]
 #[inline(never)]
-unsafe fn go_on_consuming(call: &mut Call<Room>, outcome: Outcome) -> ssize_t {
-    let Room { fds, nfds, .. } = call.room;
-    // SAFETY: the caller's promise.
-    let mut slots = Slots::full(unsafe { slice::from_raw_parts_mut(fds, *nfds) });
-    // What the peek has filled is not to be taken for what a failure leaves behind.
-    let Call { message, control, .. } = call;
-    control.prepare_for_failure();
-    let consumed = arrival(call.sock, Flags::NONE, outcome, message, control, sys::DONTWAIT);
-    let bytes = lossless::keep_consumed(&mut slots, Mark::NOTHING, consumed);
-    // SAFETY: the caller's promise.
-    unsafe { *nfds = slots.filled() };
-    call.before.returning(bytes)
+unsafe fn go_on_consuming(call: *mut Call<Room>, outcome: Outcome) -> ssize_t {
+    // SAFETY: the caller's promise; so many descriptors have been delivered.
+    unsafe {
+        let Call { sock, before, room: Room { fds, nfds, .. }, .. } = *call;
+        let mut slots = Slots::full(slice::from_raw_parts_mut(fds, *nfds));
+        let (message, control) = (&mut (*call).message, &mut (*call).control);
+        // What the peek has filled is not to be taken for what a failure leaves behind.
+        control.prepare_for_failure();
+        let consumed = arrival(sock, Flags::NONE, outcome, message, control, sys::DONTWAIT);
+        let bytes = lossless::keep_consumed(&mut slots, Mark::NOTHING, consumed);
+        *nfds = slots.filled();
+        before.returning(bytes)
+    }
 }
 
 /// Takes what the C function takes, as `send_from_start` does.
