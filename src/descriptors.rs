@@ -2,8 +2,12 @@
 
 use crate::errno::Errno;
 use crate::sys;
-use core::{mem, ptr, slice};
+use core::mem::{self, MaybeUninit};
+use core::{ptr, slice};
 use libc::c_int;
+
+/// Room for a descriptor: C need not have written anything there.
+type Slot = MaybeUninit<c_int>;
 
 /// A slot that holds no descriptor.
 const NONE: c_int = -1;
@@ -35,26 +39,26 @@ pub struct Fate {
 /// The usual case of `Slots::take`: delivers descriptors to the caller's slots if there is room for
 /// all and all are there, and counts them. Returns whether it did.
 #[inline(always)]
-pub fn deliver(arrived: &[c_int], slots: &mut [c_int], count: &mut usize) -> bool {
+pub fn deliver(arrived: &[c_int], slots: &mut [Slot], count: &mut usize) -> bool {
     if arrived.len() > slots.len() || !all_there(arrived) {
         return false;
     }
     *count = arrived.len();
     if let Some(rest @ [_, ..]) = slots.get_mut(arrived.len()..) {
-        rest.fill(NONE);
+        rest.fill(Slot::new(NONE));
     }
     // SAFETY: there is room, and it is no part of a control buffer.
-    unsafe { ptr::copy_nonoverlapping(arrived.as_ptr(), slots.as_mut_ptr(), arrived.len()) };
+    unsafe { ptr::copy_nonoverlapping(arrived.as_ptr(), slots.as_mut_ptr().cast(), arrived.len()) };
     true
 }
 
 /// The same for one descriptor and the only slot. Mostly it is one.
 #[inline(always)]
-pub fn deliver_one(fd: c_int, slot: &mut c_int, count: &mut usize) -> bool {
+pub fn deliver_one(fd: c_int, slot: &mut Slot, count: &mut usize) -> bool {
     if fd < 0 {
         return false;
     }
-    *slot = fd;
+    slot.write(fd);
     *count = 1;
     true
 }

@@ -86,7 +86,7 @@ pub unsafe fn send_fds(
         let fds = slice::from_raw_parts(fds, nfds);
         Call::fill(call, sock, iov, flags, (), Buffer::space(nfds)).write_fds(fds);
         addr_of_mut!((*call).before).write(Before::now());
-        let outcome = sys::send((*call).sock, call as *const msghdr, (*call).flags.how());
+        let outcome = sys::send((*call).sock, addr_of_mut!((*call).message), (*call).flags.how());
         (&*call, outcome)
     };
     if outcome.is(call.iov.iov_len) {
@@ -206,7 +206,7 @@ pub unsafe fn receive_fds<const FLAGS: c_uint>(
         addr_of_mut!((*call).before).write(Before::now());
         let lossless = FLAGS & ANCILLARY_LOSSLESS != 0 && (*call).flags.lossless();
         let how = (*call).flags.how() | sys::CLOEXEC | if lossless { sys::PEEK } else { sys::WAIT };
-        let outcome = sys::receive((*call).sock, call as *mut msghdr, how);
+        let outcome = sys::receive((*call).sock, addr_of_mut!((*call).message), how);
         match outcome.positive() {
             Some(bytes) if delivered(&*call, bytes) => {
                 if FLAGS & ANCILLARY_LOSSLESS != 0 && (*call).flags.lossless() {
@@ -234,7 +234,8 @@ unsafe fn delivered(call: &Call<Room>, bytes: usize) -> bool {
     // SAFETY: the caller's promise; and the kernel has filled so much of the buffer.
     unsafe {
         let fd = call.control.only_fd(came.control);
-        (count == 1 && descriptors::deliver_one(fd, &mut *fds, &mut *nfds)) || deliver_many(call)
+        (count == 1 && descriptors::deliver_one(fd, &mut *fds.cast(), &mut *nfds))
+            || deliver_many(call)
     }
 }
 
@@ -249,7 +250,7 @@ unsafe fn deliver_many(call: &Call<Room>) -> bool {
     match unsafe { call.control.only_fds(call.message.msg_controllen as usize) } {
         // SAFETY: the caller's promise.
         Some(arrived) => unsafe {
-            descriptors::deliver(arrived, slice::from_raw_parts_mut(fds, count), &mut *nfds)
+            descriptors::deliver(arrived, slice::from_raw_parts_mut(fds.cast(), count), &mut *nfds)
         },
         None => false,
     }
@@ -284,7 +285,7 @@ unsafe fn consume_delivered(call: *mut Call<Room>, bytes: usize) -> ssize_t {
     sys::uncancelled(|| unsafe {
         (*call).iov.iov_len = bytes;
         sys::leave_no_room(&mut (*call).message);
-        let outcome = sys::receive((*call).sock, call as *mut msghdr, sys::DONTWAIT);
+        let outcome = sys::receive((*call).sock, addr_of_mut!((*call).message), sys::DONTWAIT);
         if outcome.is(bytes) && Arrival::new(bytes, &(*call).message).control_cut {
             return bytes as ssize_t;
         }
