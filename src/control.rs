@@ -29,6 +29,9 @@ const INT: usize = size_of::<c_int>();
 /// How much of the buffer a message of one descriptor takes, in bytes.
 const ONE: usize = HEADER + align(INT);
 
+/// Where the control message behind credentials begins: where there are any, they are the first.
+const BEHIND_CREDS: usize = HEADER + align(size_of::<ucred>());
+
 // SAFETY: arithmetic on constants, called for no memory.
 const _: () = unsafe {
     assert!(HEADER == libc::CMSG_LEN(0) as usize);
@@ -58,10 +61,7 @@ impl Buffer {
         self.0.as_mut_ptr() as *mut u8
     }
 
-    /// Where a control message can begin that a call which fails has left behind: at the start,
-    /// or behind credentials.
-    const BEHIND_CREDS: usize = HEADER + align(size_of::<ucred>());
-
+    /// The header at the start, or `BEHIND_CREDS`: no other places are asked for.
     #[inline(always)]
     fn header_at(&mut self, place: usize) -> &mut MaybeUninit<cmsghdr> {
         // SAFETY: at both places the buffer has room for a header, aligned to a word.
@@ -71,19 +71,20 @@ impl Buffer {
     /// Prepares the buffer for a call that fails: a recvmsg(2) that does so on a stream because the
     /// payload cannot be written (EFAULT) has credentials and a pidfd delivered before, and
     /// installed the pidfd, but does not say how much of the buffer it has filled (measured on
-    /// Linux 6.18).
+    /// Linux 6.18). So both headers that the pidfd can then have are cleared before.
     #[inline(always)]
     pub fn prepare_for_failure(&mut self) {
         *self.header_at(0) = MaybeUninit::zeroed();
-        *self.header_at(Buffer::BEHIND_CREDS) = MaybeUninit::zeroed();
+        *self.header_at(BEHIND_CREDS) = MaybeUninit::zeroed();
     }
 
     /// How much a call that failed has filled of a buffer prepared for that: no more than a pidfd
     /// takes, whatever its length claims.
     pub fn filled_by_failure(&mut self) -> usize {
-        // SAFETY: here and below, the header has been written, by `prepare_for_failure` or by the kernel.
+        // SAFETY: here and below, the header has been written, by `prepare_for_failure` or by the
+        // kernel.
         let first = unsafe { self.header_at(0).assume_init() };
-        let place = if first.cmsg_type == SCM_CREDENTIALS { Buffer::BEHIND_CREDS } else { 0 };
+        let place = if first.cmsg_type == SCM_CREDENTIALS { BEHIND_CREDS } else { 0 };
         // SAFETY: as above.
         let last = unsafe { self.header_at(place).assume_init() };
         place.wrapping_add((last.cmsg_len as usize).min(HEADER + INT))
@@ -143,7 +144,9 @@ impl Buffer {
     }
 
     /// The descriptor in the first `length` bytes, which the kernel has filled, if these are one
-    /// SCM_RIGHTS message with one descriptor and nothing else; or a negative number.
+    /// SCM_RIGHTS message with one descriptor and nothing else; or a negative number. The kernel
+    /// can put one there itself, so the sign is looked at anyway, and an Option would take a
+    /// register more.
     ///
     /// # Safety
     /// These bytes are initialised.
@@ -169,7 +172,8 @@ impl Buffer {
             return if length == 0 { Some(&[]) } else { None };
         }
         // SAFETY: a header is there.
-        let padding = length.wrapping_sub(unsafe { self.claimed() });
+        let claimed = unsafe { self.claimed() };
+        let padding = length.wrapping_sub(claimed);
         // SAFETY: as above.
         if padding >= size_of::<Word>() || !unsafe { self.begins_with_fds() } {
             return None;
@@ -177,7 +181,7 @@ impl Buffer {
         // SAFETY: the message, which is longer than its header, is in the bytes initialised.
         Some(unsafe {
             let fds = self.start().add(HEADER) as *const c_int;
-            slice::from_raw_parts(fds, (length - padding - HEADER) / INT)
+            slice::from_raw_parts(fds, claimed.wrapping_sub(HEADER) / INT)
         })
     }
 

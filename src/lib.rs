@@ -15,7 +15,9 @@
 //! - `errno`: how a result becomes a C return value. `constants`, `flags`: what a caller may
 //!   ask for.
 //!
-//! Nothing here allocates, locks, keeps state between calls, or panics.
+//! Nothing here allocates, locks, keeps state between calls, or panics: also in a build that checks
+//! arithmetic. Where the compiler cannot see that a result is in range, an operator would become
+//! code that panics there, so a method stands in its place: mostly `wrapping_`, which costs nothing.
 
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_op_in_unsafe_fn)]
