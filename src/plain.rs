@@ -20,6 +20,8 @@ use libc::{c_int, c_uint, c_void, iovec, msghdr, size_t, ssize_t};
 /// A usual call. What is needed behind its system call is read back from here then, so that no
 /// register has to be saved for it. The message points to other parts of the call, so as long as
 /// there may be another system call there is no `&mut` of the whole.
+///
+/// `repr(C)`, because in the compiler's own order of the fields a call takes more instructions.
 #[repr(C)]
 struct Call<Room> {
     message: msghdr,
