@@ -175,11 +175,11 @@ struct Room {
     count: usize,
 }
 
-/// The flags with which a call that receives can be usual.
+/// All the flags with which a call that receives can be usual.
 pub const USUAL: c_uint = Flags::SEND | ANCILLARY_LOSSLESS;
 
-/// Makes a flat call that receives. `FLAGS` are those with which it can be usual: what takes code
-/// here, and is not among them, is left out.
+/// Makes a flat call that receives. `FLAGS` are those with which it can be usual: without
+/// ANCILLARY_LOSSLESS among them, there is no code here for lossless calls.
 ///
 /// # Safety
 /// `nfds` is NULL, or a size is there, and room for so many descriptors at `fds`, unless that is
@@ -206,12 +206,13 @@ pub unsafe fn receive_fds<const FLAGS: c_uint>(
         let room = Room { fds, nfds, count: replace(&mut *nfds, 0) };
         Call::fill(call, sock, iov, flags, room, control::CAPACITY).prepare_for_failure();
         addr_of_mut!((*call).before).write(Before::now());
-        let lossless = FLAGS & ANCILLARY_LOSSLESS != 0 && (*call).flags.lossless();
+        let may_be_lossless = FLAGS & ANCILLARY_LOSSLESS != 0;
+        let lossless = may_be_lossless && (*call).flags.lossless();
         let how = (*call).flags.how() | sys::CLOEXEC | if lossless { sys::PEEK } else { sys::WAIT };
         let outcome = sys::receive((*call).sock, addr_of_mut!((*call).message), how);
         match outcome.positive() {
             Some(bytes) if delivered(&*call, bytes) => {
-                if FLAGS & ANCILLARY_LOSSLESS != 0 && (*call).flags.lossless() {
+                if may_be_lossless && (*call).flags.lossless() {
                     return consume_delivered(call, bytes);
                 }
                 bytes as ssize_t
