@@ -86,6 +86,7 @@ fn comparison(results: &Value, file: &Path) -> Drawn {
 /// For each way a line, over what grows.
 fn lines(cases: &Value, what: &str, time: &str, file: &Path) -> Drawn {
     let cases = all(cases);
+    let Some(first) = cases.first() else { return Ok(()) };
     // By the ratio, which is more exact than the time of each.
     let time_of = |case: &Value, way: usize| {
         let results = &case["results"];
@@ -93,12 +94,13 @@ fn lines(cases: &Value, what: &str, time: &str, file: &Path) -> Drawn {
     };
     let points =
         |way: usize| cases.iter().map(move |case| (number(&case["x"]), time_of(case, way)));
-    let names: Vec<&str> = all(&cases[0]["results"])
-        .iter()
-        .map(|result| result["name"].as_str().unwrap_or_default())
-        .filter(|name| *name != ways::AGAIN)
+    let names = all(&first["results"]).iter().map(|result| result["name"].as_str());
+    let shown: Vec<(usize, &str)> = names
+        .enumerate()
+        .filter_map(|(way, name)| Some((way, name?)))
+        .filter(|(_, name)| *name != ways::AGAIN)
         .collect();
-    let times = || (0..names.len()).flat_map(points).map(|(_, y)| y);
+    let times = || shown.iter().flat_map(|(way, _)| points(*way)).map(|(_, y)| y);
     let (low, high) = (times().fold(f64::MAX, f64::min), times().fold(0.0, f64::max));
     let (first, last) = (number(&cases[0]["x"]), number(&cases[cases.len() - 1]["x"]));
 
@@ -125,12 +127,11 @@ fn lines(cases: &Value, what: &str, time: &str, file: &Path) -> Drawn {
         .x_label_formatter(&|x| format!("{x}"))
         .y_label_formatter(&|y| format!("{y}"))
         .draw()?;
-    for (way, name) in names.iter().enumerate() {
-        let color = LINES[way % LINES.len()];
+    for ((way, name), color) in shown.iter().zip(LINES) {
         // The floor is broad, so that it can be seen below a line that is level with it.
-        let width = if way == 0 { 6 } else { 2 };
+        let width = if *way == 0 { 6 } else { 2 };
         chart
-            .draw_series(LineSeries::new(points(way), color.stroke_width(width)))?
+            .draw_series(LineSeries::new(points(*way), color.stroke_width(width)))?
             .label(*name)
             .legend(move |(x, y)| {
                 PathElement::new(vec![(x, y), (x + 24, y)], color.stroke_width(width))

@@ -5,9 +5,9 @@ use crate::hand::MOST;
 use crate::skalibs::{self, Skalibs};
 use std::collections::HashSet;
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 /// The types of socket that are measured.
 pub const TYPES: [(&str, i32); 2] =
@@ -22,16 +22,19 @@ pub struct World {
     pub borrowed: Vec<BorrowedFd<'static>>,
     pub glib: Option<Glib>,
     pub skalibs: Option<Skalibs>,
+    /// Keeps the files open.
+    _open: Vec<OwnedFd>,
 }
 
 impl World {
     pub fn new(kind: i32) -> World {
         let (here, there) = pair(kind);
-        let files: Vec<RawFd> =
-            (0..MOST).map(|_| File::open("/dev/null").expect("a file").into_raw_fd()).collect();
-        // SAFETY: they stay open until the end.
+        let open: Vec<OwnedFd> =
+            (0..MOST).map(|_| File::open("/dev/null").expect("a file").into()).collect();
+        let files: Vec<RawFd> = open.iter().map(AsRawFd::as_raw_fd).collect();
+        // SAFETY: they stay open as long as there is this world, and nobody keeps one longer.
         let borrowed = files.iter().map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) }).collect();
-        World { kind, here, there, files, borrowed, glib: None, skalibs: None }
+        World { kind, here, there, files, borrowed, glib: None, skalibs: None, _open: open }
     }
 
     /// Opens the libraries that not every machine has, and names those that are missing.
@@ -74,29 +77,43 @@ fn there<T, E>(name: &str, found: Result<T, E>) -> Option<T> {
     found.ok()
 }
 
-/// Stays on one processor of those it may use, counted from the last.
-pub fn pin(from_last: usize) {
-    // SAFETY: plain structures, for which all zeros are a value, of the size that is said.
-    unsafe {
+/// The processors that the program may use, as it was started. To be asked before it is pinned:
+/// a process inherits where it may run.
+pub fn processors() -> &'static [usize] {
+    static ALL: OnceLock<Vec<usize>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        // SAFETY: a plain structure, for which all zeros are a value, of the size that is said.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            let result = libc::sched_getaffinity(0, std::mem::size_of_val(&set), &mut set);
+            assert_eq!(result, 0, "sched_getaffinity: {}", std::io::Error::last_os_error());
+            (0..libc::CPU_SETSIZE as usize).filter(|cpu| libc::CPU_ISSET(*cpu, &set)).collect()
+        }
+    })
+}
+
+fn stay_on(processors: &[usize]) {
+    // SAFETY: a plain structure, for which all zeros are a value, of the size that is said.
+    let result = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        let size = std::mem::size_of_val(&set);
-        assert_eq!(libc::sched_getaffinity(0, size, &mut set), 0);
-        let all: Vec<usize> =
-            (0..libc::CPU_SETSIZE as usize).filter(|cpu| libc::CPU_ISSET(*cpu, &set)).collect();
-        set = std::mem::zeroed();
-        libc::CPU_SET(all[all.len() - 1 - from_last % all.len()], &mut set);
-        assert_eq!(libc::sched_setaffinity(0, size, &set), 0);
-    }
+        processors.iter().for_each(|cpu| libc::CPU_SET(*cpu, &mut set));
+        libc::sched_setaffinity(0, std::mem::size_of_val(&set), &set)
+    };
+    assert_eq!(result, 0, "sched_setaffinity: {}", std::io::Error::last_os_error());
+}
+
+/// Stays on one of the processors, counted from the last.
+pub fn pin(from_last: usize) {
+    let all = processors();
+    let processor = all[all.len() - 1 - from_last];
+    stay_on(&[processor]);
+    // SAFETY: no memory is involved.
+    assert_eq!(unsafe { libc::sched_getcpu() }, processor as i32, "the processor in use");
 }
 
 /// May use all processors again.
 pub fn unpin() {
-    // SAFETY: a plain structure, of the size that is said; the kernel leaves out what is not there.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        (0..libc::CPU_SETSIZE as usize).for_each(|cpu| libc::CPU_SET(cpu, &mut set));
-        libc::sched_setaffinity(0, std::mem::size_of_val(&set), &set);
-    }
+    stay_on(processors());
 }
 
 /// Lets as many descriptors be open, and in flight, as this user may have.
