@@ -3,9 +3,9 @@
  * the floor, any shared library takes that is called from outside.  They look
  * at nothing that a caller could get wrong, and once at what came.
  *
- * Those that keep errno read it before, as a function must that makes a call
- * again which a signal has interrupted, and then leaves errno as it was.  One
- * of these looks at the message first, and then takes it without control data. */
+ * Those that keep errno read it before: they make a call again that a signal
+ * has interrupted, and leave errno as it was when that succeeds.  One of these
+ * looks at the message first, and then takes it without control data. */
 
 #define _GNU_SOURCE
 
@@ -20,9 +20,29 @@ union control {
 	char room[CMSG_SPACE(MOST * sizeof(int))];
 };
 
-static __attribute__((noinline, cold)) ssize_t fail(int before)
+#define COLD static __attribute__((noinline, cold))
+
+/* Makes the call again if that was interrupted. */
+COLD ssize_t send_again(int sock, const struct msghdr *message, ssize_t sent, int before)
 {
-	errno = before;
+	while (sent < 0 && errno == EINTR)
+		if ((sent = sendmsg(sock, message, MSG_NOSIGNAL)) >= 0)
+			errno = before;
+	return sent;
+}
+
+COLD ssize_t
+receive_again(int sock, struct msghdr *message, int flags, ssize_t received, int before)
+{
+	while (received < 0 && errno == EINTR)
+		if ((received = recvmsg(sock, message, flags)) >= 0)
+			errno = before;
+	return received;
+}
+
+COLD ssize_t unexpected(void)
+{
+	errno = EBADMSG;
 	return -1;
 }
 
@@ -46,7 +66,9 @@ send_some(int keep, int sock, const int *fds, size_t count, const void *data, si
 		memcpy(CMSG_DATA(&control.header), fds, count * sizeof *fds);
 	int before = keep ? errno : 0;
 	ssize_t sent = sendmsg(sock, &message, MSG_NOSIGNAL);
-	return sent == (ssize_t)len ? sent : fail(before);
+	if (keep && sent != (ssize_t)len)
+		return send_again(sock, &message, sent, before);
+	return sent;
 }
 
 static inline __attribute__((always_inline)) ssize_t
@@ -61,14 +83,19 @@ receive_some(int keep, int peek, int sock, int *fds, size_t *count, void *data, 
 		.msg_controllen = sizeof control,
 	};
 	int before = keep ? errno : 0;
-	ssize_t received = recvmsg(sock, &message, MSG_CMSG_CLOEXEC | (peek ? MSG_PEEK : 0));
-	if (received <= 0 || (message.msg_flags & MSG_CTRUNC) ||
+	int flags = MSG_CMSG_CLOEXEC | (peek ? MSG_PEEK : 0);
+	ssize_t received = recvmsg(sock, &message, flags);
+	if (keep && received <= 0)
+		received = receive_again(sock, &message, flags, received, before);
+	if (received <= 0)
+		return received;
+	if ((message.msg_flags & MSG_CTRUNC) ||
 	    message.msg_controllen < CMSG_LEN(sizeof *fds) ||
 	    control.header.cmsg_level != SOL_SOCKET || control.header.cmsg_type != SCM_RIGHTS)
-		return fail(before);
+		return unexpected();
 	size_t came = (control.header.cmsg_len - CMSG_LEN(0)) / sizeof *fds;
 	if (came > *count)
-		return fail(before);
+		return unexpected();
 	if (came == 1)
 		*fds = *(int *)CMSG_DATA(&control.header);
 	else
@@ -77,9 +104,11 @@ receive_some(int keep, int peek, int sock, int *fds, size_t *count, void *data, 
 	if (peek) {
 		iov.iov_len = (size_t)received;
 		message.msg_controllen = 0;
-		if (recvmsg(sock, &message, MSG_DONTWAIT) != received ||
-		    !(message.msg_flags & MSG_CTRUNC))
-			return fail(before);
+		ssize_t taken = recvmsg(sock, &message, MSG_DONTWAIT);
+		if (taken < 0)
+			return taken;
+		if (taken != received || !(message.msg_flags & MSG_CTRUNC))
+			return unexpected();
 	}
 	return received;
 }

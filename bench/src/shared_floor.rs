@@ -1,72 +1,59 @@
 //! The floor as functions of a shared library, `floor.c`.
 
-use libc::{c_int, c_void, size_t, ssize_t};
+use libc::c_int;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
-macro_rules! functions {
-    ($($send:ident)*; $($receive:ident)*) => {
-        #[link(name = "floor")]
-        extern "C" {
-            $(fn $send(
-                sock: c_int,
-                fds: *const c_int,
-                count: size_t,
-                data: *const c_void,
-                len: size_t,
-            ) -> ssize_t;)*
-            $(fn $receive(
-                sock: c_int,
-                fds: *mut c_int,
-                count: *mut size_t,
-                data: *mut c_void,
-                len: size_t,
-            ) -> ssize_t;)*
-        }
-    };
+#[link(name = "floor")]
+extern "C" {
+    fn floor_send(_: c_int, _: *const c_int, _: usize, _: *const u8, _: usize) -> isize;
+    fn floor_send_keeping(_: c_int, _: *const c_int, _: usize, _: *const u8, _: usize) -> isize;
+    fn floor_receive(_: c_int, _: *mut c_int, _: *mut usize, _: *mut u8, _: usize) -> isize;
+    fn floor_receive_keeping(_: c_int, _: *mut c_int, _: *mut usize, _: *mut u8, _: usize)
+        -> isize;
+    fn floor_receive_peeking(_: c_int, _: *mut c_int, _: *mut usize, _: *mut u8, _: usize)
+        -> isize;
 }
 
-functions! {
-    floor_send floor_send_keeping;
-    floor_receive floor_receive_keeping floor_receive_peeking
+type Send = unsafe extern "C" fn(c_int, *const c_int, usize, *const u8, usize) -> isize;
+type Receive = unsafe extern "C" fn(c_int, *mut c_int, *mut usize, *mut u8, usize) -> isize;
+
+/// The functions that are called. All is inlined, so that they are called directly.
+pub struct Floor {
+    send: Send,
+    receive: Receive,
 }
 
-/// Which of the functions are called.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Manner {
-    Plain,
-    /// `errno` is read before.
-    Keeping,
-    /// The same, and the receiver looks at the message before it takes it.
-    Peeking,
-}
+pub const PLAIN: Floor = Floor { send: floor_send, receive: floor_receive };
 
-/// Sends all of the data, the descriptors with its first byte.
-#[inline(always)]
-pub fn send(manner: Manner, sock: RawFd, fds: &[RawFd], data: &[u8]) {
-    let send = if manner == Manner::Plain { floor_send } else { floor_send_keeping };
-    // SAFETY: both are as long as is said.
-    let sent = unsafe { send(sock, fds.as_ptr(), fds.len(), data.as_ptr().cast(), data.len()) };
-    assert!(sent == data.len() as ssize_t, "sendmsg: {}", io::Error::last_os_error());
-}
+/// `errno` is as it was when they succeed.
+pub const KEEPING: Floor = Floor { send: floor_send_keeping, receive: floor_receive_keeping };
 
-/// Receives that many descriptors and bytes.
-#[inline(always)]
-pub fn receive(manner: Manner, sock: RawFd, fds: &mut [MaybeUninit<RawFd>], data: &mut [u8]) {
-    let receive = match manner {
-        Manner::Plain => floor_receive,
-        Manner::Keeping => floor_receive_keeping,
-        Manner::Peeking => floor_receive_peeking,
-    };
-    let mut came = fds.len();
-    // SAFETY: both are as long as is said.
-    let received = unsafe {
-        let slots = fds.as_mut_ptr().cast();
-        receive(sock, slots, &mut came, data.as_mut_ptr().cast(), data.len())
-    };
-    assert!(
-        received == data.len() as ssize_t && came == fds.len(),
-        "recvmsg: {received}, {came} descriptors"
-    );
+/// The same, and the receiver looks at the message before it takes it.
+pub const PEEKING: Floor = Floor { send: floor_send_keeping, receive: floor_receive_peeking };
+
+impl Floor {
+    /// Sends all of the data, the descriptors with its first byte.
+    #[inline(always)]
+    pub fn send(&self, sock: RawFd, fds: &[RawFd], data: &[u8]) {
+        let (slots, bytes) = (fds.as_ptr(), data.as_ptr());
+        // SAFETY: both are as long as is said.
+        let sent = unsafe { (self.send)(sock, slots, fds.len(), bytes, data.len()) };
+        assert!(sent == data.len() as isize, "sendmsg: {sent}, {}", io::Error::last_os_error());
+    }
+
+    /// Receives that many descriptors and bytes.
+    #[inline(always)]
+    pub fn receive(&self, sock: RawFd, fds: &mut [MaybeUninit<RawFd>], data: &mut [u8]) {
+        let mut came = fds.len();
+        let (slots, bytes) = (fds.as_mut_ptr().cast(), data.as_mut_ptr());
+        // SAFETY: both are as long as is said.
+        let received = unsafe { (self.receive)(sock, slots, &mut came, bytes, data.len()) };
+        assert!(
+            received == data.len() as isize && came == fds.len(),
+            "recvmsg: {received}, {came} descriptors, {}",
+            io::Error::last_os_error()
+        );
+    }
 }

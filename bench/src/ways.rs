@@ -1,7 +1,7 @@
 //! The ways to pass descriptors that are compared: each a round of send, receive and close, over
 //! a pair of sockets in this process.
 
-use crate::shared_floor::{self, Manner};
+use crate::shared_floor::{self, Floor};
 use crate::world::World;
 use crate::{ancillary, hand};
 use nix::sys::socket::{self as nix_socket, ControlMessage, ControlMessageOwned, MsgFlags};
@@ -38,7 +38,7 @@ macro_rules! way {
     };
 }
 
-/// The ways that this number of descriptors can go, in the order of a round.
+/// The ways that this number of descriptors can go, in the order of the rows of a table.
 pub fn ways(descriptors: usize, world: &World) -> Vec<Way> {
     match descriptors {
         1 => ways_of::<1>(world),
@@ -57,9 +57,15 @@ pub fn ways(descriptors: usize, world: &World) -> Vec<Way> {
 fn ways_of<const N: usize>(world: &World) -> Vec<Way> {
     let mut ways = vec![
         way!(FLOOR, floor::<N>),
-        way!("floor, in a library", |world| shared_floor::<N>(world, Manner::Plain)),
-        way!("floor, errno kept", |world| shared_floor::<N>(world, Manner::Keeping)),
-        way!("floor, peeked first", |world| shared_floor::<N>(world, Manner::Peeking)),
+        way!(AGAIN, floor::<N>),
+        way!("floor, in a library", |world| shared_floor::<N>(world, &shared_floor::PLAIN)),
+        way!("floor, errno kept", |world| shared_floor::<N>(world, &shared_floor::KEEPING)),
+        way!("floor, peeked first", |world| shared_floor::<N>(world, &shared_floor::PEEKING)),
+    ];
+    if N == 1 {
+        ways.push(way!("libancillary, send_fd", one));
+    }
+    ways.extend([
         way!("libancillary", fds::<N, 0>),
         way!("libancillary, recv_msg", msg::<N>),
         way!("libancillary, close_fds", close_fds::<N>),
@@ -70,9 +76,8 @@ fn ways_of<const N: usize>(world: &World) -> Vec<Way> {
         way!("sendfd", sendfd::<N>),
         way!("unix-ancillary", unix_ancillary::<N>),
         way!("tiny-nix-ipc", tiny_nix_ipc::<N>),
-    ];
+    ]);
     if N == 1 {
-        ways.insert(4, way!("libancillary, send_fd", one));
         ways.push(way!("passfd", passfd));
         if world.skalibs.is_some() {
             ways.push(way!("skalibs", skalibs));
@@ -81,7 +86,6 @@ fn ways_of<const N: usize>(world: &World) -> Vec<Way> {
     if world.glib.is_some() {
         ways.push(way!("GLib", glib::<N>));
     }
-    ways.push(way!(AGAIN, floor::<N>));
     ways
 }
 
@@ -99,11 +103,11 @@ fn floor<const N: usize>(world: &World) {
 }
 
 #[inline(always)]
-fn shared_floor<const N: usize>(world: &World, manner: Manner) {
+fn shared_floor<const N: usize>(world: &World, by: &Floor) {
     let (here, there) = world.ends();
     let mut received = room::<N>();
-    shared_floor::send(manner, here, &world.files[..N], &[0]);
-    shared_floor::receive(manner, there, &mut received, &mut [0]);
+    by.send(here, &world.files[..N], &[0]);
+    by.receive(there, &mut received, &mut [0]);
     // SAFETY: they have just been received.
     unsafe { hand::close(&received) };
 }
