@@ -4,6 +4,8 @@
 //!     bench measure FILE SECONDS       measures, each case for so long, and writes the results
 //!     bench show FILE PAGE FOLDER      writes the page with these results, and the plots,
 //!                                      and prints what the library reaches
+//!     bench compare TYPE NUMBER SECONDS SEED
+//!                                      measures rounds in this process, and prints the results
 //!     bench rounds WAY NUMBER ROUNDS   makes rounds, for what counts from outside
 
 mod ancillary;
@@ -32,11 +34,16 @@ fn measure(seconds: f64) -> Value {
     let start = Instant::now();
     let step = |name: &str| eprintln!("{:4} s  {name}", start.elapsed().as_secs());
     let (long, short) = (Duration::from_secs_f64(seconds), Duration::from_secs_f64(seconds / 5.0));
+    // Who is measured when is drawn.
+    if let Ok(seed) = env::var("ANCILLARY_TEST_SEED") {
+        fastrand::seed(seed.parse().expect("a seed"));
+    }
+    eprintln!("ANCILLARY_TEST_SEED={}", fastrand::get_seed());
     let machine = machine::describe();
     world::raise_limit();
     world::pin(0);
     step("one process");
-    let mut compared = one_process::compare(long);
+    let compared = one_process::compare(long);
     let descriptors = one_process::growth(short);
     let passing = bulk::passing(short);
     step("two processes");
@@ -46,8 +53,6 @@ fn measure(seconds: f64) -> Value {
     // What needs threads comes last, because the C library does not forget that there were some.
     step("threads");
     let senders = processes::growth_by_senders(short);
-    let threaded = one_process::compare_threaded(long);
-    compared.as_array_mut().expect("cases").push(threaded);
     let serving = bulk::serving(short);
     world::unpin();
     step("counts");
@@ -82,6 +87,14 @@ fn main() {
             page::write(&results, Path::new(page), &folder.join("performance.md"));
             plots::write(&results, folder);
             goals::print(&results);
+        }
+        ["compare", title, descriptors, seconds, seed] => {
+            fastrand::seed(seed.parse().expect("a seed"));
+            world::raise_limit();
+            world::pin(0);
+            let time = Duration::from_secs_f64(seconds.parse().expect("seconds"));
+            let descriptors = descriptors.parse().expect("a number");
+            println!("{}", one_process::compare_here(title, descriptors, time));
         }
         ["rounds", way, descriptors, rounds] => {
             let number = |text: &str| text.parse().expect("a number");

@@ -1,5 +1,6 @@
 //! Writes a page anew with the results of a run: the tables between its marks.
 
+use crate::one_process;
 use crate::ways::{self, Cloexec};
 use serde_json::Value;
 use std::fmt::Write;
@@ -148,33 +149,36 @@ fn times(results: &Value) -> String {
     let widths = cases.iter().map(|case| {
         let ours = named(&case["results"], "libancillary").expect("our own");
         let width = number(&ours["high"]) - number(&ours["low"]);
-        format!("±{:.2} %", width / 2.0 * 100.0)
+        format!("{:.2} %", width * 100.0)
     });
     let widths: Vec<String> = widths.collect();
-    let exact = "With a confidence of 95 % the medians of libancillary's line are exact to";
-    format!("{}\n{exact} {}.\n", table.0, widths.join(", "))
+    format!(
+        "{}\nThe figures are medians of {} processes. Between these libancillary's line \
+         differs by at most\n{}.\n",
+        table.0,
+        one_process::PROCESSES,
+        widths.join(", ")
+    )
 }
 
 fn counts(results: &Value) -> String {
     let cases = &results["counts"];
-    let numbers: Vec<String> =
-        all(cases).iter().map(|case| case["descriptors"].to_string()).collect();
-    let mut head: Vec<String> = vec![String::new()];
-    for kind in ["instructions", "system calls", "allocations"] {
-        head.extend(numbers.iter().map(|number| format!("{kind}, {number}")));
-    }
-    let mut table = Markdown::new(head.iter().map(String::as_str));
-    for name in names(cases) {
-        let mut row = vec![name.to_owned()];
-        for kind in ["instructions", "system calls", "allocations"] {
-            row.extend(all(cases).iter().map(|case| {
-                let count = named(&case["results"], name).and_then(|found| found[kind].as_i64());
-                count.map_or_else(String::new, grouped)
-            }));
+    let table = |kinds: &[&str]| {
+        let columns =
+            || kinds.iter().flat_map(|kind| all(cases).iter().map(move |case| (kind, case)));
+        let heads: Vec<String> =
+            columns().map(|(kind, case)| format!("{kind}, {}", case["descriptors"])).collect();
+        let mut table = Markdown::new([""].into_iter().chain(heads.iter().map(String::as_str)));
+        for name in names(cases) {
+            let counts = columns().map(|(kind, case)| {
+                let found = named(&case["results"], name).and_then(|found| found[*kind].as_i64());
+                found.map_or_else(String::new, grouped)
+            });
+            table.row([name.to_owned()].into_iter().chain(counts));
         }
-        table.row(row);
-    }
-    table.0
+        table.0
+    };
+    format!("{}\n{}", table(&["instructions"]), table(&["system calls", "allocations"]))
 }
 
 fn sizes(results: &Value) -> String {

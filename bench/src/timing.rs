@@ -1,6 +1,7 @@
 //! Times several ways to do the same, interleaved: in each turn every one of them makes some
 //! rounds, so that what disturbs the machine disturbs all, and each is compared with the first
-//! one's time of the same turn. Who begins changes from turn to turn, and so does the direction.
+//! one's time of the same turn. The order of a turn is drawn, so that it does not matter who comes
+//! before whom.
 
 use serde_json::{json, Value};
 use std::time::{Duration, Instant};
@@ -18,20 +19,19 @@ pub fn clocked(run: impl FnOnce()) -> Duration {
 }
 
 /// Takes turns for as long. In one the first contestant is busy for about the time of a turn; the
-/// others make as many rounds. For each: nanoseconds of a round, and the ratio to the first one's,
-/// with its confidence interval; all are medians.
+/// others make as many rounds. For each: the medians of the nanoseconds of a round and of the ratio
+/// to the first one's.
 pub fn interleave(mut contestants: Vec<Contestant>, turn: Duration, time: Duration) -> Value {
     let rounds = rounds_in(&mut contestants[0].1, turn);
     // The one before has made the caches cold.
     let to_warm_up = rounds.div_ceil(8);
-    let count = contestants.len();
+    let mut order: Vec<usize> = (0..contestants.len()).collect();
     let mut turns: Vec<Vec<f64>> = Vec::new();
     let start = Instant::now();
     while start.elapsed() < time || turns.len() < TURNS {
-        let mut turn = vec![0.0; count];
-        for i in 0..count {
-            let place = (i + turns.len()) % count;
-            let which = if turns.len().is_multiple_of(2) { place } else { count - 1 - place };
+        let mut turn = vec![0.0; order.len()];
+        fastrand::shuffle(&mut order);
+        for &which in &order {
             contestants[which].1(to_warm_up);
             let took = contestants[which].1(rounds);
             turn[which] = took.as_secs_f64() * 1e9 / rounds as f64;
@@ -39,13 +39,9 @@ pub fn interleave(mut contestants: Vec<Contestant>, turn: Duration, time: Durati
         turns.push(turn);
     }
     let results = contestants.iter().enumerate().map(|(i, (name, _))| {
-        let times = sorted(turns.iter().map(|turn| turn[i]));
-        let ratios = sorted(turns.iter().map(|turn| turn[i] / turn[0]));
-        let (low, high) = interval(&ratios);
-        json!({
-            "name": name, "ns": median(&times), "ratio": median(&ratios),
-            "low": low, "high": high, "turns": turns.len(),
-        })
+        let time = median(turns.iter().map(|turn| turn[i]));
+        let ratio = median(turns.iter().map(|turn| turn[i] / turn[0]));
+        json!({ "name": name, "ns": time, "ratio": ratio, "turns": turns.len() })
     });
     Value::Array(results.collect())
 }
@@ -65,23 +61,9 @@ fn rounds_in(run: &mut impl FnMut(usize) -> Duration, turn: Duration) -> usize {
     }
 }
 
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-fn median(sorted: &[f64]) -> f64 {
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
     let n = sorted.len();
     (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0
-}
-
-/// Where the median lies with a confidence of 95 %, whatever the distribution: between two of
-/// the values, by the binomial distribution of how many are below it.
-fn interval(sorted: &[f64]) -> (f64, f64) {
-    let n = sorted.len() as f64;
-    let half = 0.98 * n.sqrt();
-    let low = (n / 2.0 - half).floor().max(0.0) as usize;
-    let high = ((n / 2.0 + half).ceil() as usize).min(sorted.len() - 1);
-    (sorted[low], sorted[high])
 }
