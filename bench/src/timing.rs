@@ -18,6 +18,20 @@ pub fn clocked(run: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
+/// The same in time on a processor, of this process and the kernel for it.
+pub fn clocked_on_processor(run: impl FnOnce()) -> Duration {
+    let used = || {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: there is room for it.
+        let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut now) };
+        assert_eq!(result, 0, "clock_gettime: {}", std::io::Error::last_os_error());
+        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+    };
+    let start = used();
+    run();
+    used() - start
+}
+
 /// Takes turns for as long. In one the first contestant is busy for about the time of a turn; the
 /// others make as many rounds. For each: the medians of the nanoseconds of a round and of the ratio
 /// to the first one's.
