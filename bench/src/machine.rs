@@ -1,11 +1,11 @@
 //! What was measured, and on what.
 
-use crate::world::World;
+use crate::world::{missing, World};
 use crate::{glib, python, skalibs};
 use serde_json::{json, Map, Value};
-use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{self, Command};
+use std::{env, fs};
 
 fn first_line(command: &str, arguments: &[&str]) -> String {
     let output = Command::new(command).args(arguments).output();
@@ -52,6 +52,19 @@ pub fn versions() -> Value {
     Value::Object(versions)
 }
 
+/// The size of a shared object as a distribution installs it, without what only debuggers read.
+fn stripped(path: &str) -> u64 {
+    let file = env::temp_dir().join(format!("ancillary-bench-{}", process::id()));
+    let status = Command::new("strip").arg("-o").arg(&file).arg(path).status();
+    if !status.is_ok_and(|status| status.success()) {
+        missing("strip");
+        return 0;
+    }
+    let size = fs::metadata(&file).expect("a file").len();
+    let _ = fs::remove_file(&file);
+    size
+}
+
 /// The sizes of the shared objects, in bytes; of GLib those of the libraries that it consists of.
 pub fn sizes() -> Value {
     let _world = World::new(libc::SOCK_STREAM).open_libraries();
@@ -65,9 +78,7 @@ pub fn sizes() -> Value {
             let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
             files.iter().any(|file| name.starts_with(file))
         };
-        let sizes =
-            paths.iter().filter(is_one).map(|path| fs::metadata(path).map_or(0, |f| f.len()));
-        sizes.sum()
+        paths.iter().filter(is_one).map(|path| stripped(path)).sum()
     };
     let base = |file: &'static str| file.split_once(".so").map_or(file, |(name, _)| name);
     json!([
