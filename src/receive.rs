@@ -120,14 +120,12 @@ impl<'a> Receiver<'a> {
             let before = self.received;
             let result = self.receive_piece(None);
             let piece = replace(&mut self.received, before);
-            if result.is_err() {
+            // The end has no sender: what came before it keeps its own.
+            if result.is_err() || piece.bytes == 0 {
                 return;
             }
             self.payload.advance(piece.bytes);
             self.add(&piece);
-            if piece.bytes == 0 {
-                return;
-            }
         }
     }
 

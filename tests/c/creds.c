@@ -271,6 +271,47 @@ static void the_end_is_nobodys(void)
 	as_both(end_of_creds);
 }
 
+/* What came before the end has a sender, and WAITALL finds both. */
+static void receive_before_the_end(unsigned flags)
+{
+	struct iovec iov = { data, LEN };
+	struct ancillary_msg msg = { .size = sizeof msg, .iov = &iov, .iovlen = 1 };
+	bool pidfds = has_option(OPTION_PASSPIDFD);
+
+	for (int with_msg = 0; with_msg < 2; with_msg++) {
+		int sock[2];
+
+		open_pair(SOCK_STREAM, sock);
+		CHECK_OK(ancillary_set_passcred(sock[THERE], 1), 0);
+		if (pidfds)
+			CHECK_OK(ancillary_set_passpidfd(sock[THERE], 1), 0);
+		CHECK_IS(send(sock[HERE], "abcde", 5, 0), 5);
+		close_end(sock, HERE);
+		dirty();
+		if (with_msg) {
+			CHECK_OK(ancillary_recv_msg(sock[THERE], &msg, flags), 5);
+			CHECK_IS(msg.flags, ANCILLARY_HAS_CREDS |
+					    (pidfds ? ANCILLARY_HAS_PIDFD : 0));
+			creds = msg.creds;
+			if (pidfds)
+				close_files(&msg.pidfd, 1);
+		} else {
+			CHECK_OK(ancillary_recv_creds(sock[THERE], &creds, data, LEN, flags), 5);
+		}
+		check_creds(getpid(), getuid(), getgid());
+		dirty();
+		CHECK_OK(ancillary_recv_creds(sock[THERE], &creds, data, LEN, flags), 0);
+		check_unknown();
+		close_pair(sock);
+	}
+}
+
+static void what_comes_before_the_end_has_a_sender(void)
+{
+	receive_before_the_end(ANCILLARY_WAITALL);
+	receive_before_the_end(ANCILLARY_WAITALL | ANCILLARY_LOSSLESS);
+}
+
 static void an_empty_datagram_has_a_sender(void)
 {
 	int sock[2];
@@ -515,7 +556,8 @@ static void bad_arguments_are_refused(void)
 
 CHECK_MAIN(CASE(own_as_both), CASE(the_real_user_is_sent), CASE(attached_before_passing_is_on),
 	   CASE(forging_is_refused), CASE(root_sends_those_of_others), CASE(passing_is_off),
-	   CASE(cut_short), CASE(the_end_is_nobodys), CASE(an_empty_datagram_has_a_sender),
+	   CASE(cut_short), CASE(the_end_is_nobodys),
+	   CASE(what_comes_before_the_end_has_a_sender), CASE(an_empty_datagram_has_a_sender),
 	   CASE(descriptors_and_pidfds_are_closed), CASE(pieces_of_two_senders_have_none),
 	   CASE(a_sender_outside_the_namespace_has_no_pid), CASE(descriptors_can_be_refused),
 	   CASE(options_as_both), CASE(connections_inherit_them), CASE(bad_arguments_are_refused))
