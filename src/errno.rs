@@ -13,6 +13,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 impl Errno {
     pub const ACCES: Errno = Errno::new(libc::EACCES);
     pub const ADDRINUSE: Errno = Errno::new(libc::EADDRINUSE);
+    pub const AGAIN: Errno = Errno::new(libc::EAGAIN);
     pub const CONNREFUSED: Errno = Errno::new(libc::ECONNREFUSED);
     pub const EXIST: Errno = Errno::new(libc::EEXIST);
     pub const FAULT: Errno = Errno::new(libc::EFAULT);

@@ -16,7 +16,7 @@ use crate::errno::{Errno, Result};
 use crate::flags::Flags;
 use crate::payload::{Parts, Window};
 use crate::receive::{arrival, discard, Attempt, Receiver};
-use crate::sys::{self, Arrival};
+use crate::sys::{self, Arrival, How, Outcome};
 use core::mem::MaybeUninit;
 use core::ptr;
 use libc::{c_int, c_void, iovec};
@@ -32,10 +32,14 @@ pub fn receive_piece(receiver: &mut Receiver, mut first: Option<Attempt>) -> Res
     let before = receiver.slots.mark();
     let mut looks: u32 = 1;
     loop {
-        let others = match first.take() {
-            Some(peek) => receiver.settle(peek, sys::PEEK)?,
-            None => peek(receiver)?,
+        let peeked = match first.take() {
+            Some(peek) => receiver.settle(peek, sys::PEEK),
+            None => peek(receiver),
         };
+        if peeked == Err(Errno::AGAIN) {
+            return Err(drop_out_of_band(receiver.sock));
+        }
+        let others = peeked?;
         let outcome = sys::uncancelled(|| match receiver.refusal() {
             None => consume(receiver, before, others),
             Some(refusal) => {
@@ -62,6 +66,27 @@ fn peek(receiver: &mut Receiver) -> Result<usize> {
         payload.part(usize::MAX, &mut parts)
     };
     receiver.receive_once(&window, sys::PEEK)
+}
+
+/// A byte sent with MSG_OOB is dropped by a receive, but left where it is by a peek, and then
+/// poll(2) goes on finding it. Into memory that cannot be written to, a receive takes nothing else
+/// of a stream, should something have come meanwhile. Returns the error that the call fails with:
+/// one that has come meanwhile is told once only.
+#[cold]
+fn drop_out_of_band(sock: c_int) -> Errno {
+    if sys::socket_type(sock) == Ok(libc::SOCK_STREAM) {
+        match receive_bytes(sock, &[wall()], sys::WAIT).checked() {
+            Ok(_) | Err(Errno::FAULT) => {}
+            Err(error) => return error,
+        }
+    }
+    Errno::AGAIN
+}
+
+/// A byte of memory that cannot be written to.
+fn wall() -> iovec {
+    static READ_ONLY: u8 = 0;
+    iovec { iov_base: &READ_ONLY as *const u8 as *mut c_void, iov_len: 1 }
 }
 
 /// Consumes what was peeked, which is in the slots since `before`, and of which `others` bytes of
@@ -151,17 +176,15 @@ const BLOCKS: usize = 256;
 /// Linux 6.18 with messages of 1 to 30,000 bytes). Both peeks have no control buffer, so they
 /// install nothing.
 fn look_ahead(sock: c_int, blocks: usize) -> (usize, bool) {
-    static READ_ONLY: u8 = 0;
     let mut block = MaybeUninit::<[u8; BLOCK]>::uninit();
     let one = iovec { iov_base: block.as_mut_ptr() as *mut c_void, iov_len: BLOCK };
     let mut iov = [one; BLOCKS + 1];
     let seen = glance(sock, iov.get(..blocks).unwrap_or_default());
     let short = seen.saturating_sub(1);
     let (whole, rest) = (short / BLOCK, short % BLOCK);
-    if let Some([part, wall, ..]) = iov.get_mut(whole..) {
+    if let Some([part, behind, ..]) = iov.get_mut(whole..) {
         part.iov_len = rest;
-        wall.iov_base = &READ_ONLY as *const u8 as *mut c_void;
-        wall.iov_len = 1;
+        *behind = wall();
     }
     let before = glance(sock, iov.get(..whole.saturating_add(2)).unwrap_or_default());
     (if before < seen { before } else { 0 }, seen < blocks.saturating_mul(BLOCK))
@@ -169,9 +192,13 @@ fn look_ahead(sock: c_int, blocks: usize) -> (usize, bool) {
 
 /// How many bytes a peek returns that installs no descriptors: 0 where it fails.
 fn glance(sock: c_int, iov: &[iovec]) -> usize {
+    receive_bytes(sock, iov, sys::PEEK).positive().unwrap_or_default()
+}
+
+/// Receives without room for control data, so no descriptor is installed, and without waiting.
+fn receive_bytes(sock: c_int, iov: &[iovec], how: How) -> Outcome {
     let window = Window { iov: iov.as_ptr(), count: iov.len(), len: 0 };
     let mut message = sys::message(&window, ptr::null_mut(), 0);
     // SAFETY: the window is the caller's, whose buffers may be written to or fail to be.
-    let outcome = unsafe { sys::receive(sock, &mut message, sys::PEEK | sys::DONTWAIT) };
-    outcome.positive().unwrap_or_default()
+    unsafe { sys::receive(sock, &mut message, how | sys::DONTWAIT) }
 }

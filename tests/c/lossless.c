@@ -1,11 +1,13 @@
 /* ANCILLARY_LOSSLESS: what cannot be delivered whole stays queued, and comes
  * whole later. */
 
+#include "calls.h"
 #include "check.h"
 #include "kit.h"
 #include "shim.h"
 
 #include <ancillary.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -553,6 +555,76 @@ static void waits_until_there_is_something(void)
 	with_each_type(wait_for_one);
 }
 
+static bool is_readable(int sock)
+{
+	struct pollfd polled = { .fd = sock, .events = POLLIN };
+
+	CHECK(poll(&polled, 1, 0) >= 0);
+	return polled.revents & POLLIN;
+}
+
+/* A peek leaves a byte sent with MSG_OOB where it is, and poll(2) finds it. */
+static void a_byte_out_of_band_does_not_stay(void)
+{
+	int sock[2], sent;
+	size_t nfds = 1;
+
+	open_files(&sent, 1);
+	open_pair(SOCK_STREAM, sock);
+	if (send(sock[HERE], "o", 1, MSG_OOB) < 0 && errno == EOPNOTSUPP)
+		check_skip("no MSG_OOB on Unix sockets");
+	CHECK(is_readable(sock[THERE]));
+	CHECK_ERR(receive(sock[THERE], &nfds, 8, ANCILLARY_DONTWAIT), EAGAIN);
+	CHECK(!is_readable(sock[THERE]));
+	/* What comes behind it is received. */
+	CHECK_IS(send(sock[HERE], "o", 1, MSG_OOB), 1);
+	CHECK_IS(send_by_hand(sock[HERE], "abc", 3, &sent, 1), 3);
+	nfds = 1;
+	CHECK_OK(receive(sock[THERE], &nfds, 8, ANCILLARY_DONTWAIT), 3);
+	CHECK_IS(nfds, 1);
+	take_arrived(fds, 1, &sent, 1);
+	nfds = 1;
+	CHECK_ERR(receive(sock[THERE], &nfds, 8, ANCILLARY_DONTWAIT), EAGAIN);
+	CHECK(!is_readable(sock[THERE]));
+	/* With time to wait, it is waited for what comes next. */
+	CHECK_IS(send(sock[HERE], "o", 1, MSG_OOB), 1);
+	set_timeout(sock[THERE], SO_RCVTIMEO, 20);
+	CHECK_ERR(receive(sock[THERE], &nfds, 8, 0), EAGAIN);
+	CHECK(!is_readable(sock[THERE]));
+	close_pair(sock);
+	close_files(&sent, 1);
+}
+
+static long (*beneath)(const struct call *call);
+static int *closing, receives;
+
+/* The peer closes between the first receive, which peeks, and the second one. */
+static long close_before_the_second(const struct call *call)
+{
+	if (strcmp(call->name, "recvmsg") == 0 && ++receives == 2)
+		close_end(closing, HERE);
+	return beneath(call);
+}
+
+/* That the peer has closed with something unread is told once. */
+static void an_error_that_comes_meanwhile_is_told(void)
+{
+	size_t nfds = 1;
+	int sock[2];
+
+	open_pair(SOCK_STREAM, sock);
+	CHECK_IS(send(sock[THERE], "unread", 6, 0), 6);
+	closing = sock;
+	receives = 0;
+	beneath = on_call;
+	on_call = close_before_the_second;
+	CHECK_ERR(receive(sock[THERE], &nfds, 8, ANCILLARY_DONTWAIT), ECONNRESET);
+	on_call = beneath;
+	CHECK_IS(receives, 2);
+	CHECK_OK(receive(sock[THERE], &nfds, 8, ANCILLARY_DONTWAIT), 0);
+	close_pair(sock);
+}
+
 static void receive_the_end(int type, int sock[2])
 {
 	size_t nfds = 1;
@@ -581,4 +653,6 @@ CHECK_MAIN(CASE(too_little_room), CASE(too_few_slots), CASE(as_many_as_a_message
 	   CASE(bytes_in_front_are_delivered), CASE(descriptors_of_later_bytes_stay_with_them),
 	   CASE(long_messages_in_front), CASE(the_tail_of_a_message),
 	   CASE(together_with_waitall_and_dontwait), CASE(many_over_markers),
-	   CASE(waits_until_there_is_something), CASE(the_end))
+	   CASE(waits_until_there_is_something),
+	   CASE(a_byte_out_of_band_does_not_stay),
+	   CASE(an_error_that_comes_meanwhile_is_told), CASE(the_end))
