@@ -314,7 +314,9 @@ fn put_in_place(address: &Address, name: Name, how: &mut sys::Move) -> Result<()
     }
     let dead = sys::socket_at_address(address).and_then(|()| check_dead(None, address));
     if dead.is_err() {
-        sys::move_file(address, name, sys::EXCHANGE)?;
+        // Nothing is at the name where somebody has removed our socket meanwhile.
+        sys::move_file(address, name, sys::EXCHANGE)
+            .or_else(|_| sys::move_file(address, name, sys::TO_FREE))?;
     }
     dead
 }

@@ -742,6 +742,40 @@ static void the_file_goes_for_another(void)
 	a_file_is_made();
 }
 
+static int moves;
+
+/* Of two moves, the second one brings back what the first one has exchanged. */
+static void the_file_goes_before_the_second_move(const char *function)
+{
+	if (strcmp(function, "renameat2") == 0 && ++moves == 2) {
+		before_each = NULL;
+		the_file_goes();
+	}
+}
+
+static void another_listens_and_its_name_goes(void)
+{
+	the_file_goes_and_another_listens();
+	moves = 0;
+	before_each = the_file_goes_before_the_second_move;
+}
+
+static void what_comes_back_finds_its_name_gone(void)
+{
+	int client;
+
+	enter_place();
+	make_stale("s", SOCK_STREAM);
+	CHECK_ERR(listen_with("chmod", another_listens_and_its_name_goes, ANCILLARY_REPLACE),
+		  EADDRINUSE);
+	CHECK_IS(moves, 2);
+	check_holds(".", "s ");
+	NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
+	check_talk(other, client, SOCK_STREAM);
+	CHECK(close(other) == 0);
+	leave_place();
+}
+
 static void what_comes_instead_of_a_stale_file_stays(void)
 {
 	int client;
@@ -919,5 +953,6 @@ CHECK_MAIN(CASE(dead_ones_are_replaced), CASE(a_live_socket_is_not_stolen),
 	   CASE(killed_ones_do_not_block_others), CASE(temporary_names_can_be_taken),
 	   CASE(temporary_files_allow_no_more), CASE(another_program_may_be_faster),
 	   CASE(what_comes_instead_of_a_stale_file_stays),
+	   CASE(what_comes_back_finds_its_name_gone),
 	   CASE(a_forked_process_does_not_keep_the_lock),
 	   CASE(others_are_waited_for), CASE(waiting_is_not_cancelled))
