@@ -1,4 +1,4 @@
-//! Stops where the system is not one that `src/sys.rs` knows. Names the shared object, and tells
+//! Stops where the system is not one that `src/sys` knows. Names the shared object, and tells
 //! the tests what they run on.
 
 fn main() {

@@ -8,30 +8,17 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 
-#define _GNU_SOURCE /* SOCK_CLOEXEC */
+#include "service.h"
 
-#include <errno.h>
 #include <netdb.h>
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 static const char usage[] =
     "Usage: client HOST PORT [TEXT]\n"
-    "Connects to HOST and PORT, sends TEXT, and prints the answer.\n";
-
-static int fail(const char *what, const char *why)
-{
-    fprintf(stderr, "client: %s: %s\n", what, why);
-    return -1;
-}
+    "Connects to HOST and PORT, which is a number, sends TEXT, and prints the answer.\n";
 
 static int connect_to(const char *host, const char *port)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *addresses;
+    struct addrinfo hints = {.ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *addresses;
     int result = getaddrinfo(host, port, &hints, &addresses);
     if (result != 0)
         return fail(host, result == EAI_SYSTEM ? strerror(errno) : gai_strerror(result));
@@ -86,7 +73,7 @@ static int talk(int sock, const char *text)
                 return 0;
             if (len < 0 && errno != EAGAIN && errno != EINTR)
                 return fail("receive", strerror(errno));
-            if (len > 0 && (fwrite(answer, 1, (size_t)len, stdout) < (size_t)len || fflush(stdout)))
+            if (len > 0 && write_all(STDOUT_FILENO, answer, (size_t)len) < 0)
                 return fail("standard output", strerror(errno));
         }
     }
@@ -94,18 +81,11 @@ static int talk(int sock, const char *text)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return EXIT_SUCCESS;
-    }
-    if (argc < 3 || argc > 4) {
-        fputs(usage, stderr);
-        return EXIT_FAILURE;
-    }
-    int sock = connect_to(argv[1], argv[2]);
+    char **given = begin(argc, argv, "client", usage, "", 2, 3);
+    int sock = check_port(given[1], 1) < 0 ? -1 : connect_to(given[0], given[1]);
     if (sock < 0)
         return EXIT_FAILURE;
-    int result = talk(sock, argc == 4 ? argv[3] : "");
+    int result = talk(sock, given[2] ? given[2] : "");
     close(sock);
     return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

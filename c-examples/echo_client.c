@@ -9,15 +9,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 
-#define _GNU_SOURCE
-
-#include <ancillary.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "service.h"
 
 static const char usage[] =
     "Usage: echo_client NAME\n"
@@ -26,12 +18,6 @@ static const char usage[] =
 
 /* Text, and zeros up to this size. */
 enum { MESSAGE = 1024, MESSAGES = 4 };
-
-static int fail(const char *what, const char *why)
-{
-    fprintf(stderr, "echo_client: %s: %s\n", what, why);
-    return -1;
-}
 
 /* A stream has no boundaries: what makes 1,024 bytes a message is that both sides send and receive
  * exactly so many. Neither call returns before that but for an error, or the end of the stream. */
@@ -57,31 +43,24 @@ static int exchange(int sock, const char *message, char *answer)
 static int talk(int sock)
 {
     for (int i = 1; i <= MESSAGES; i++) {
-        char message[MESSAGE] = {0}, answer[MESSAGE];
+        char message[MESSAGE] = {0}, answer[MESSAGE], lines[2 * MESSAGE + 30];
         snprintf(message, sizeof message, "Message %d of %d from process %ld.", i, MESSAGES,
                  (long)getpid());
         if (exchange(sock, message, answer) < 0)
             return -1;
-        printf("Sent:     %s\nAnswered: %s\n", message, answer);
-        if (fflush(stdout) != 0)
-            return fail("standard output", "the lines cannot be written");
+        int len = snprintf(lines, sizeof lines, "Sent:     %s\nAnswered: %s\n", message, answer);
+        if (write_all(STDOUT_FILENO, lines, (size_t)len) < 0)
+            return fail("standard output", strerror(errno));
     }
     return 0;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return EXIT_SUCCESS;
-    }
-    if (argc != 2) {
-        fputs(usage, stderr);
-        return EXIT_FAILURE;
-    }
-    int sock = ancillary_connect(argv[1], SOCK_STREAM, 0);
+    const char *name = socket_name(*begin(argc, argv, "echo_client", usage, "", 1, 1));
+    int sock = ancillary_connect(name, SOCK_STREAM, 0);
     if (sock < 0) {
-        fail(argv[1], strerror(-sock));
+        fail(name, strerror(-sock));
         return EXIT_FAILURE;
     }
     int result = talk(sock);

@@ -9,22 +9,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 
-#define _GNU_SOURCE /* accept4(2), ppoll(2) */
-
-#include <ancillary.h>
-
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "service.h"
 
 static const char usage[] =
     "Usage: echo_server NAME\n"
@@ -45,105 +30,6 @@ static struct client *clients;
 static struct pollfd *polled; /* The listening socket, then the clients in their order. */
 static size_t count, room;
 
-/* Where lines go, and whether their reader has stopped reading. */
-struct output {
-    int fd;
-    int stuck;
-};
-static struct output out = {.fd = STDOUT_FILENO}, err = {.fd = STDERR_FILENO};
-
-/* The ending signals are blocked except in ppoll(2), which lets them in and waits in one step:
- * between looking at `caught` and waiting there is no moment for one to be missed. All calls
- * outside ppoll(2) therefore must not wait. */
-static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
-enum { ENDINGS = sizeof ending / sizeof ending[0] };
-static sigset_t let_in;
-static volatile sig_atomic_t caught;
-
-/* Writes a line, or drops it: a log that nobody reads must not stop the service. A slow reader is
- * given a second, one that let it pass nothing until there is room again. After POLLOUT a pipe
- * takes PIPE_BUF bytes without waiting, unless others write to it and fill it in between. */
-__attribute__((format(printf, 2, 3)))
-static void say(struct output *output, const char *format, ...)
-{
-    char line[PIPE_BUF];
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    if (len < 0)
-        return;
-    if ((size_t)len > sizeof line - 1)
-        len = sizeof line - 1;
-    line[len] = '\n';
-    struct pollfd writable = {.fd = output->fd, .events = POLLOUT};
-    output->stuck = poll(&writable, 1, output->stuck ? 0 : 1000) == 0;
-    if (!output->stuck && write(output->fd, line, (size_t)len + 1) < 0)
-        return; /* There is no better place to complain. */
-}
-
-static int fail(const char *what, const char *why)
-{
-    say(&err, "echo_server: %s: %s", what, why);
-    return -1;
-}
-
-static void on_signal(int number)
-{
-    caught = number;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal};
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < ENDINGS; i++)
-        sigaddset(&action.sa_mask, ending[i]);
-    sigprocmask(SIG_BLOCK, &action.sa_mask, &let_in);
-    for (size_t i = 0; i < ENDINGS; i++) {
-        sigdelset(&let_in, ending[i]);
-        sigaction(ending[i], &action, NULL);
-    }
-    signal(SIGPIPE, SIG_IGN);
-}
-
-/* A socket that became descriptor 1 would receive what is meant for the log. */
-static int open_standard_descriptors(void)
-{
-    for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
-            return -1;
-    return 0;
-}
-
-/* Waits for descriptors, for a time (-1: any), and for signals; returns as ppoll(2) does. */
-static int wait_for(struct pollfd *fds, nfds_t nfds, int milliseconds)
-{
-    struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
-    struct timespec at_once = {0, 0};
-    int ready = ppoll(fds, nfds, milliseconds < 0 ? NULL : &time, &let_in);
-    /* When a descriptor is ready, the kernel returns without delivering pending signals, and under
-     * load one always is. With none to look at it delivers them. */
-    if (ready > 0)
-        ppoll(NULL, 0, &at_once, &let_in);
-    return ready;
-}
-
-/* The file that a killed server left behind is replaced; a live server is not. */
-static int open_listener(const char *name)
-{
-    while (!caught) {
-        int fd = ancillary_listen(name, SOCK_STREAM | SOCK_NONBLOCK, 0600,
-                                  ANCILLARY_REPLACE | ANCILLARY_DONTWAIT);
-        if (fd != -EAGAIN)
-            return fd;
-        /* Another process is replacing a socket in that directory, which takes it a moment. */
-        wait_for(NULL, 0, 10);
-    }
-    errno = EINTR;
-    return -1;
-}
-
 /* Makes room for one more client. */
 static int make_room(void)
 {
@@ -162,30 +48,18 @@ static int make_room(void)
     return 0;
 }
 
-/* Takes the next client. Returns 1 if it is not the time to try again at once, and -1 if no client
- * can come any more. */
-static int accept_client(int listener)
+/* Takes the next client. Returns -1 if none can come any more; with *rest it is not the time to try
+ * again at once. */
+static int accept_client(int listener, int *rest)
 {
     static unsigned long number;
-    static int complained;
-    int fd = make_room() < 0 ? -1 : accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-        complained = 0;
-        clients[count++] = (struct client){.fd = fd, .number = ++number};
-        say(&out, "Client %lu has connected.", number);
-        return 0;
-    }
-    switch (errno) {
-    case EAGAIN: case EINTR: case ECONNABORTED:
-        return 0;
-    /* The client stays in the queue, so that polling at once would spin. */
-    case EMFILE: case ENFILE: case ENOBUFS: case ENOMEM:
-        if (!complained++)
-            fail("accept", strerror(errno));
-        return 1;
-    default:
-        return fail("accept", strerror(errno));
-    }
+    int fd = make_room() < 0 ? delay_connections(rest)
+                           : take_connection(listener, SOCK_NONBLOCK | SOCK_CLOEXEC, rest);
+    if (fd < 0)
+        return fd == -2 ? -1 : 0;
+    clients[count++] = (struct client){.fd = fd, .number = ++number};
+    say(&out, "Client %lu has connected.", number);
+    return 0;
 }
 
 /* What a client sends is not trusted with the terminal, and may have no zero at its end. */
@@ -255,61 +129,36 @@ static int serve(int listener)
             }
         }
         rest = 0;
-        if (polled[0].revents) {
-            rest = accept_client(listener);
-            if (rest < 0)
-                return -1;
-        }
+        if (polled[0].revents && accept_client(listener, &rest) < 0)
+            return -1;
     }
-}
-
-/* Only our own file: somebody may have put another in its place. */
-static void remove_socket(const char *path, const struct stat *ours)
-{
-    struct stat now;
-    if (lstat(path, &now) == 0 && now.st_dev == ours->st_dev && now.st_ino == ours->st_ino)
-        unlink(path);
 }
 
 int main(int argc, char **argv)
 {
+    struct stat file;
     catch_signals();
-    if (argc < 2 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return EXIT_SUCCESS;
-    }
-    if (argc != 2) {
-        fputs(usage, stderr);
-        return EXIT_FAILURE;
-    }
-    if (open_standard_descriptors() < 0)
-        return EXIT_FAILURE;
-    const char *name = argv[1];
+    const char *name = socket_name(*begin(argc, argv, "echo_server", usage, "", 1, 1));
     if (make_room() < 0) {
         fail(name, strerror(errno));
         return EXIT_FAILURE;
     }
-    struct stat file = {0};
-    int is_file = name[0] != '@';
-    int listener = open_listener(name);
-    if (listener < 0 || (is_file && lstat(name, &file) < 0)) {
-        fail(name, strerror(errno));
-        return EXIT_FAILURE;
+    int listener = listen_on_name(name, 0600, 0, &file);
+    int status = caught ? 0 : listener;
+    if (listener >= 0) {
+        say(&out, "Listening on %s.", name);
+        status = serve(listener);
+        /* Before it is closed: a file that nobody listens on any more may be replaced by the
+         * next. */
+        remove_file(name, &file);
+        close(listener);
     }
-    say(&out, "Listening on %s.", name);
-    int status = serve(listener);
-    /* Before it is closed: a file that nobody listens on any more may be replaced by the next. */
-    if (is_file)
-        remove_socket(name, &file);
-    close(listener);
     while (count > 0)
         close(clients[--count].fd);
     free(clients);
     free(polled);
     if (status < 0)
         return EXIT_FAILURE;
-    say(&out, caught == SIGINT    ? "Interrupted; exiting."
-              : caught == SIGTERM ? "Terminated."
-                                  : "Hanging up.");
+    farewell(caught);
     return EXIT_SUCCESS;
 }

@@ -2,8 +2,8 @@
  *
  *   open SOCKET PATH FLAGS
  *
- * Asks the server at the Unix socket SOCKET (see opend.c) to open the file PATH, and gets a
- * descriptor of it. FLAGS is
+ * Asks the server at the Unix socket SOCKET to open the file PATH, and gets a descriptor of it.
+ * (See opend.c for the server, and for what the two say to each other.) FLAGS is
  *
  *   r    to copy the file to standard output,
  *   w    to write standard input to it, over what is at its beginning,
@@ -13,33 +13,10 @@
  * The exit status is 0 when all went well, 2 when the server refused or could not open the file,
  * which it says on standard error, and 1 after any other error.
  *
- * The protocol, over a stream socket, one request a connection:
- *
- *   request   "open PATH FLAGS" and a zero byte. PATH begins with a slash. FLAGS is r, w, rw or a
- *             (append). Nothing is created or truncated, and only regular files are opened.
- *   answer    struct answer below. If status is 0, the descriptor comes with it; else status is an
- *             errno value, and text says what is wrong. Then the server closes.
- *
- * A refusal can come before the request has been sent whole. A client that cannot send any more
- * reads the answer all the same.
- *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 
-#define _GNU_SOURCE /* SOCK_CLOEXEC */
-
-#include <ancillary.h>
-
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
+#include "service.h"
 
 static const char usage[] =
     "Usage: open SOCKET PATH FLAGS\n"
@@ -51,120 +28,59 @@ static const char usage[] =
 
 enum { REFUSED = 2 };
 
-struct answer {
-    int32_t status;
-    char text[124];
-};
+/* What a request is for, by its type. */
+static const char *const modes[] = {"?", "r", "w", "rw", "a"};
 
-static int fail(const char *what, const char *why)
+/* Asks for the file. Returns 0 with a descriptor of it, REFUSED, or -1. */
+static int ask(struct ancillary_channel *server, const char *path, const char *flags, int *file)
 {
-    fprintf(stderr, "open: %s: %s\n", what, why);
-    return -1;
-}
-
-/* An error message must not end up in the file because that has become descriptor 2. */
-static int open_standard_descriptors(void)
-{
-    for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
-            return -1;
-    return 0;
-}
-
-static int connect_to(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t len = strlen(path);
-    /* The kernel would take an empty path for an abstract name (unix(7)). */
-    if (len == 0)
-        return fail("SOCKET", "the path of the socket is empty");
-    if (len >= sizeof address.sun_path)
-        return fail(path, "too long for the path of a socket, which has 107 bytes at most");
-    memcpy(address.sun_path, path, len + 1);
-    int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (sock < 0)
-        return fail("socket", strerror(errno));
-    if (connect(sock, (struct sockaddr *)&address, sizeof address) < 0) {
-        fail(path, strerror(errno));
-        close(sock);
-        return -1;
-    }
-    return sock;
-}
-
-/* Sends it in pieces where need be. The server may refuse after the first and close: then there
- * is no more to send, but an answer to read. */
-static int send_request(int sock, const char *path, const char *flags)
-{
-    char request[sizeof "open  rw" + PATH_MAX];
-    int len = snprintf(request, sizeof request, "open %s %s", path, flags);
-    if (len < 0 || (size_t)len >= sizeof request)
-        return fail(path, strerror(ENAMETOOLONG));
-    for (size_t sent = 0; sent <= (size_t)len;) {
-        ssize_t now = send(sock, request + sent, (size_t)len + 1 - sent, MSG_NOSIGNAL);
-        if (now < 0)
-            return errno == EPIPE || errno == ECONNRESET ? 0 : fail("sending", strerror(errno));
-        sent += (size_t)now;
-    }
-    return 0;
-}
-
-/* Returns 0 with a descriptor in *file, REFUSED, or -1. */
-static int receive_answer(int sock, const char *path, int *file)
-{
-    struct answer answer;
-    size_t count = 1;
-    ssize_t len = ancillary_recv_fds(sock, file, &count, &answer, sizeof answer, ANCILLARY_WAITALL);
-    if (len < 0)
-        return fail("receiving the answer", strerror(errno));
+    struct ancillary_frame answer, request = {.data = path, .len = strlen(path)};
+    for (uint32_t i = 1; i < sizeof modes / sizeof modes[0]; i++)
+        if (strcmp(flags, modes[i]) == 0)
+            request.type = i;
+    int result = ancillary_channel_send(server, &request, 0);
+    /* The server may refuse before it has read all, and close: then there is an answer to read. */
+    if (result < 0 && result != -EPIPE && result != -ECONNRESET)
+        return fail("sending", strerror(-result));
     /* The server is a program like any other: what it sends is looked at before it is used. */
-    if ((size_t)len == sizeof answer && answer.status != 0 && count == 0) {
-        answer.text[sizeof answer.text - 1] = '\0';
-        fail(path, answer.text);
-        return REFUSED;
-    }
-    if ((size_t)len == sizeof answer && answer.status == 0 && count == 1)
+    result = ancillary_channel_recv(server, &answer, 0);
+    if (result <= 0)
+        return fail("receiving the answer", result ? strerror(-result) : "the server has closed");
+    if (answer.nfds != (answer.type == 0))
+        return fail("malformed answer", answer.type ? "a descriptor came with an error"
+                                                    : "not one descriptor came with it");
+    if (answer.type == 0) {
+        *file = take_fd(&answer, 0);
         return 0;
-    ancillary_close_fds(file, count);
-    return fail("malformed answer", (size_t)len < sizeof answer ? "it is too short"
-                                    : count                     ? "a descriptor came with an error"
-                                                                : "no descriptor came with it");
+    }
+    char text[PAYLOAD + 1] = "";
+    memcpy(text, answer.data, answer.len);
+    fail(path, printable(text));
+    return REFUSED;
 }
 
 static int copy(int from, int to)
 {
     char data[65536];
     ssize_t len;
-    while ((len = read(from, data, sizeof data)) > 0) {
-        for (ssize_t done = 0; done < len;) {
-            ssize_t now = write(to, data + done, (size_t)(len - done));
-            if (now < 0)
-                return fail("write", strerror(errno));
-            done += now;
-        }
-    }
+    while ((len = read_some(from, data, sizeof data)) > 0)
+        if (write_all(to, data, (size_t)len) < 0)
+            return fail("write", strerror(errno));
     return len < 0 ? fail("read", strerror(errno)) : 0;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return EXIT_SUCCESS;
-    }
-    if (argc != 4) {
-        fputs(usage, stderr);
-        return EXIT_FAILURE;
-    }
-    if (open_standard_descriptors() < 0)
-        return EXIT_FAILURE;
-    const char *path = argv[2], *flags = argv[3];
+    static struct endpoint server;
+    char **given = begin(argc, argv, "open", usage, "", 3, 3);
+    const char *path = given[1], *flags = given[2];
     int file = -1;
-    int sock = connect_to(argv[1]);
-    if (sock < 0 || send_request(sock, path, flags) < 0)
+    int sock = connect_to_name(socket_name(given[0]));
+    if (sock < 0)
         return EXIT_FAILURE;
-    int result = receive_answer(sock, path, &file);
-    close(sock);
+    open_endpoint(&server, sock, 0);
+    int result = ask(&server.channel, path, flags, &file);
+    close_endpoint(&server);
     if (result == REFUSED)
         return REFUSED;
     if (result == 0 && flags[0] == 'r')

@@ -6,29 +6,19 @@
  * one zero byte with one descriptor; the server then closes its own copy and has nothing more to
  * do with the client. It ends with SIGINT, SIGTERM or SIGHUP, or when the worker goes away.
  *
+ * It listens on all addresses of ADDRESS, of both families: of localhost on 127.0.0.1 and ::1. It
+ * does without those that this machine has not. That one is in use, or forbidden, is an error.
+ *
  * With -b (bulk) the byte has the descriptors of all connections that are waiting, up to MAX,
  * which costs much less for each. Not every worker takes such messages: worker.c does.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 
-#define _GNU_SOURCE /* accept4(2), ppoll(2) */
+#include "service.h"
 
-#include <ancillary.h>
-
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 static const char usage[] =
     "Usage: server [-b MAX] ADDRESS PORT WORKER\n"
@@ -36,113 +26,22 @@ static const char usage[] =
     "on the Unix socket WORKER.\n"
     "  -b MAX   passes all connections that are waiting in one message, up to MAX, which is\n"
     "           at most 253; the worker must take such messages, and have room for so many\n"
-    "  ADDRESS  a name or a number; empty, -, ?, * or : for all addresses of this machine\n"
+    "  ADDRESS  a number, or a name, which stands for all its addresses; empty, -, ?, * or :\n"
+    "           for all addresses of this machine\n"
     "  PORT     a number; 0 picks a free one\n"
     "  WORKER   the path of a socket, which must be there already\n";
 
-/* Where lines go, and whether their reader has stopped reading. */
-struct output {
-    int fd;
-    int stuck;
-};
-static struct output out = {.fd = STDOUT_FILENO}, err = {.fd = STDERR_FILENO};
+enum { LISTENERS = 16 }; /* That many addresses of a host at the most. */
+static int listeners[LISTENERS];
+static size_t listening;
 
-/* The ending signals are blocked except in ppoll(2), which lets them in and waits in one step:
- * between looking at `caught` and waiting there is no moment for one to be missed. All calls
- * outside ppoll(2) therefore must not wait. */
-static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
-enum { ENDINGS = sizeof ending / sizeof ending[0] };
-static sigset_t let_in;
-static volatile sig_atomic_t caught;
-static volatile sig_atomic_t resolving;
-
-/* Writes a line, or drops it: a log that nobody reads must not stop the service. A slow reader is
- * given a second, one that let it pass nothing until there is room again. After POLLOUT a pipe
- * takes PIPE_BUF bytes without waiting, unless others write to it and fill it in between. Also
- * called from a signal handler. */
-static void put(struct output *output, const char *line, size_t len)
+static void end_at_once(int number)
 {
-    struct pollfd room = {.fd = output->fd, .events = POLLOUT};
-    output->stuck = poll(&room, 1, output->stuck ? 0 : 1000) == 0;
-    if (!output->stuck && write(output->fd, line, len) < 0)
-        return; /* There is no better place to complain. */
+    farewell(number);
+    _exit(EXIT_SUCCESS);
 }
 
-__attribute__((format(printf, 2, 3)))
-static void say(struct output *output, const char *format, ...)
-{
-    char line[PIPE_BUF];
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    if (len < 0)
-        return;
-    if ((size_t)len > sizeof line - 1)
-        len = sizeof line - 1;
-    line[len] = '\n';
-    put(output, line, (size_t)len + 1);
-}
-
-static int fail(const char *what, const char *why)
-{
-    say(&err, "server: %s: %s", what, why);
-    return -1;
-}
-
-static void farewell(int number)
-{
-    const char *line = number == SIGINT    ? "Interrupted; exiting.\n"
-                       : number == SIGTERM ? "Terminated.\n"
-                                           : "Hanging up.\n";
-    put(&out, line, strlen(line));
-}
-
-static void on_signal(int number)
-{
-    caught = number;
-    if (resolving) {
-        farewell(number);
-        _exit(EXIT_SUCCESS);
-    }
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal};
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < ENDINGS; i++)
-        sigaddset(&action.sa_mask, ending[i]);
-    sigprocmask(SIG_BLOCK, &action.sa_mask, &let_in);
-    for (size_t i = 0; i < ENDINGS; i++) {
-        sigdelset(&let_in, ending[i]);
-        sigaction(ending[i], &action, NULL);
-    }
-    signal(SIGPIPE, SIG_IGN);
-}
-
-/* A socket that became descriptor 1 would receive what is meant for the log. */
-static int open_standard_descriptors(void)
-{
-    for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
-            return -1;
-    return 0;
-}
-
-/* Waits for descriptors, for a time (-1: any), and for signals; returns as ppoll(2) does. */
-static int wait_for(struct pollfd *polled, nfds_t count, int milliseconds)
-{
-    struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
-    struct timespec at_once = {0, 0};
-    int ready = ppoll(polled, count, milliseconds < 0 ? NULL : &time, &let_in);
-    /* When a descriptor is ready, the kernel returns without delivering pending signals, and under
-     * load one always is. With none to look at it delivers them. */
-    if (ready > 0)
-        ppoll(NULL, 0, &at_once, &let_in);
-    return ready;
-}
-
+/* Finds the addresses of a host: without one (NULL), those that stand for all of this machine. */
 static int resolve(const char *host, const char *port, struct addrinfo **addresses)
 {
     struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV | AI_NUMERICHOST,
@@ -154,11 +53,11 @@ static int resolve(const char *host, const char *port, struct addrinfo **address
      * meanwhile a signal may end the program in its handler. */
     sigset_t kept_out;
     hints.ai_flags &= ~AI_NUMERICHOST;
-    resolving = 1;
+    handle_endings(end_at_once);
     sigprocmask(SIG_SETMASK, &let_in, &kept_out);
     result = getaddrinfo(host, port, &hints, addresses);
     sigprocmask(SIG_SETMASK, &kept_out, NULL);
-    resolving = 0;
+    handle_endings(note_ending);
     return result;
 }
 
@@ -173,16 +72,18 @@ static const char *name_of(const struct sockaddr *address, socklen_t len)
     return name;
 }
 
-static int listen_on(const struct sockaddr *address, socklen_t len, int both_families)
+static int listen_on(const struct addrinfo *address)
 {
-    const int on = 1, off = 0;
-    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const int on = 1;
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    /* Without SO_REUSEADDR a restart fails while connections of the last run linger. */
+    /* Without SO_REUSEADDR a restart fails while connections of the last run linger. IPv4 has
+     * addresses of its own here. */
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-        (!both_families || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) == 0) &&
-        bind(fd, address, len) == 0 && listen(fd, SOMAXCONN) == 0)
+        (address->ai_family != AF_INET6 ||
+         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0) &&
+        bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0)
         return fd;
     int error = errno;
     close(fd);
@@ -190,30 +91,70 @@ static int listen_on(const struct sockaddr *address, socklen_t len, int both_fam
     return -1;
 }
 
-/* Listens on the first address of the host that works, or says why the last one does not. */
-static int open_listener(const char *host, const char *port)
+/* Gives all addresses the port of a socket. It stands in the same place for both families. */
+static void copy_port(int fd, struct addrinfo *addresses)
 {
-    int fd = -1;
-    if (host[0] == '\0' || (strchr("-?*:", host[0]) && host[1] == '\0')) {
-        struct sockaddr_in6 any = {.sin6_family = AF_INET6,
-                                   .sin6_port = htons((uint16_t)atoi(port)),
-                                   .sin6_addr = in6addr_any};
-        fd = listen_on((struct sockaddr *)&any, sizeof any, 1);
-        if (fd >= 0)
-            return fd;
-        host = "0.0.0.0"; /* This machine may have IPv4 alone. */
+    struct sockaddr_storage name = {0};
+    socklen_t len = sizeof name;
+    getsockname(fd, (struct sockaddr *)&name, &len);
+    for (; addresses; addresses = addresses->ai_next)
+        ((struct sockaddr_in *)addresses->ai_addr)->sin_port = ((struct sockaddr_in *)&name)->sin_port;
+}
+
+static int comes_before(const struct addrinfo *address, const struct addrinfo *all)
+{
+    for (; all != address; all = all->ai_next)
+        if (all->ai_addrlen == address->ai_addrlen &&
+            memcmp(all->ai_addr, address->ai_addr, address->ai_addrlen) == 0)
+            return 1;
+    return 0;
+}
+
+/* Listens on all addresses but those that are not there, nor their family. One that another program
+ * has, or that we may not have, is an error: who asks for that would find the other program, or
+ * nobody. Returns NULL, or the address that failed, with errno set. */
+static struct addrinfo *listen_on_all(struct addrinfo *addresses)
+{
+    struct addrinfo *failed = NULL;
+    int error = 0;
+    for (struct addrinfo *a = addresses; a && listening < LISTENERS; a = a->ai_next) {
+        if (comes_before(a, addresses))
+            continue;
+        int fd = listen_on(a);
+        if (fd >= 0) {
+            listeners[listening++] = fd;
+            copy_port(fd, addresses); /* With port 0 the kernel has chosen one. */
+            continue;
+        }
+        if (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL)
+            return a;
+        failed = a;
+        error = errno;
     }
+    errno = error;
+    return listening > 0 ? NULL : failed;
+}
+
+static int open_listeners(const char *host, const char *port)
+{
     struct addrinfo *addresses;
-    int result = resolve(host, port, &addresses);
-    if (result != 0)
-        return fail(host, result == EAI_SYSTEM ? strerror(errno) : gai_strerror(result));
-    for (struct addrinfo *a = addresses; a && fd < 0; a = a->ai_next) {
-        fd = listen_on(a->ai_addr, a->ai_addrlen, 0);
-        if (fd < 0 && !a->ai_next)
-            fail(name_of(a->ai_addr, a->ai_addrlen), strerror(errno));
+    int is_any = host[0] == '\0' || (strchr("-?*:", host[0]) && host[1] == '\0');
+    for (int tries = 0;; tries++) {
+        int result = resolve(is_any ? NULL : host, port, &addresses);
+        if (result != 0)
+            return fail(host, result == EAI_SYSTEM ? strerror(errno) : gai_strerror(result));
+        struct addrinfo *failed = listen_on_all(addresses);
+        int error = errno;
+        /* The port that is free for one address can be in use at another. */
+        int try_again = failed && error == EADDRINUSE && atoi(port) == 0 && tries < 10;
+        if (failed && !try_again)
+            fail(name_of(failed->ai_addr, failed->ai_addrlen), strerror(error));
+        freeaddrinfo(addresses);
+        if (!try_again)
+            return failed ? -1 : 0;
+        while (listening > 0)
+            close(listeners[--listening]);
     }
-    freeaddrinfo(addresses);
-    return fd;
 }
 
 /* Returns -1 also after a signal. */
@@ -231,51 +172,36 @@ static int connect_worker(const char *path)
     return -1;
 }
 
-/* How long to rest after an error of accept(2) before the next attempt, or -1: it is of no use. */
-static int rest_after(int error)
+/* Takes connections that are waiting until there are as many as `max`. Returns -1 if there is none
+ * and none can come any more; with *rest it is not the time to try again at once. */
+static int take_waiting(int listener, int *connections, size_t *count, size_t max, int *rest)
 {
-    switch (error) {
-    case EAGAIN: case EINTR: case ECONNABORTED:
-    /* Linux reports errors of the network or a firewall here; they concern one client. */
-    case ENETDOWN: case EPROTO: case ENOPROTOOPT: case EHOSTDOWN: case ENONET: case EHOSTUNREACH:
-    case EOPNOTSUPP: case ENETUNREACH: case ETIMEDOUT: case EPERM:
-        return 0;
-    /* The connection stays in the queue, so that polling at once would spin. */
-    case EMFILE: case ENFILE: case ENOBUFS: case ENOMEM:
-        return 100;
-    default:
-        return -1;
+    while (*count < max) {
+        /* With one there already, what keeps the next away is no trouble yet. */
+        int fd = *count ? accept4(listener, NULL, NULL, SOCK_CLOEXEC)
+                        : take_connection(listener, SOCK_CLOEXEC, rest);
+        if (fd < 0)
+            return *count == 0 && fd == -2 ? -1 : 0;
+        connections[(*count)++] = fd;
     }
-}
-
-/* Takes connections that are waiting until there are as many as `max`. Returns how many there are;
- * if there is none, errno says why. */
-static size_t accept_waiting(int listener, int *connections, size_t count, size_t max)
-{
-    while (count < max) {
-        int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        if (connection < 0)
-            break;
-        connections[count++] = connection;
-    }
-    return count;
+    return 0;
 }
 
 /* Returns 0 after a signal, -1 when the service cannot go on. */
-static int serve(int listener, int link, size_t max)
+static int serve(int link, size_t max)
 {
     int connections[ANCILLARY_MAX_FDS]; /* Accepted and not passed on yet. */
-    size_t count = 0;
-    int rest = 0; /* Milliseconds to wait before the next attempt. */
-    int complained = 0;
+    size_t count = 0, first = 0;
+    int rest = 0; /* Whether to wait before the next attempt. */
     for (;;) {
         /* Of the link POLLHUP and POLLERR are reported without being asked for: so it is noticed
          * at once when the worker goes, not only when the next client comes. */
-        struct pollfd polled[] = {
-            {.fd = link, .events = count && !rest ? POLLOUT : 0},
-            {.fd = count || rest ? -1 : listener, .events = POLLIN},
-        };
-        int ready = wait_for(polled, 2, rest ? rest : -1);
+        struct pollfd polled[1 + LISTENERS] = {{link, count && !rest ? POLLOUT : 0, 0}};
+        for (size_t i = 0; i < listening; i++)
+            polled[1 + i] = (struct pollfd){count || rest ? -1 : listeners[i], POLLIN, 0};
+        /* Room for what is on its way comes back with the next receive, of which poll(2) says
+         * nothing; room for a connection only when another one ends. */
+        int ready = wait_for(polled, 1 + listening, !rest ? -1 : count ? 20 : 100);
         if (caught)
             return 0;
         if (ready < 0 && errno != EINTR)
@@ -283,20 +209,15 @@ static int serve(int listener, int link, size_t max)
         if (polled[0].revents & (POLLHUP | POLLERR))
             break;
         rest = 0;
-        /* While the link had no room, more may have come. */
-        if (polled[0].revents || polled[1].revents) {
-            count = accept_waiting(listener, connections, count, max);
-            if (count) {
-                complained = 0;
-            } else {
-                int error = errno;
-                rest = rest_after(error);
-                if (rest < 0 || (rest > 0 && !complained++))
-                    fail("accept", strerror(error));
-                if (rest < 0)
-                    return -1;
-            }
+        /* From each in turn, so that none keeps the others waiting. While the link had no room, more
+         * may have come to any. */
+        for (size_t i = 0; i < listening; i++) {
+            size_t next = (first + i) % listening;
+            if ((polled[0].revents || polled[1 + next].revents) &&
+                take_waiting(listeners[next], connections, &count, max, &rest) < 0)
+                return -1;
         }
+        first++;
         if (!count)
             continue;
         /* One byte, which is all or nothing. */
@@ -309,7 +230,7 @@ static int serve(int listener, int link, size_t max)
             ancillary_close_fds(connections, count);
             count = 0;
         } else if (result == -ETOOMANYREFS || result == -ENOBUFS || result == -ENOMEM) {
-            rest = 20; /* poll(2) does not tell when there is more of these. */
+            rest = 1;
         } else if (result == -EPIPE || result == -ECONNRESET) {
             break;
         } else if (result != -EAGAIN) {
@@ -320,52 +241,27 @@ static int serve(int listener, int link, size_t max)
     return -1;
 }
 
-static int is_number(const char *text, unsigned long least, unsigned long most)
-{
-    unsigned long number = strtoul(text, NULL, 10);
-    return *text && !text[strspn(text, "0123456789")] && number >= least && number <= most;
-}
-
 int main(int argc, char **argv)
 {
     catch_signals();
-    if (argc < 2 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return EXIT_SUCCESS;
-    }
-    const char *bulk = argc == 6 && strcmp(argv[1], "-b") == 0 ? argv[2] : NULL;
-    if (bulk)
-        argv += 2;
-    else if (argc != 4) {
-        fputs(usage, stderr);
-        return EXIT_FAILURE;
-    }
-    if (open_standard_descriptors() < 0)
-        return EXIT_FAILURE;
+    char **given = begin(argc, argv, "server", usage, "b:", 3, 3);
+    const char *port = given[1], *worker = socket_name(given[2]), *bulk = option_values['b'];
     if (bulk && !is_number(bulk, 1, ANCILLARY_MAX_FDS)) {
         fail(bulk, "not a number of connections, which is from 1 to 253");
         return EXIT_FAILURE;
     }
     size_t max = bulk ? strtoul(bulk, NULL, 10) : 1;
-    /* getaddrinfo(3) would take 65537 for 1. */
-    const char *port = argv[2];
-    if (!is_number(port, 0, 65535)) {
-        fail(port, "not a port number, which is from 0 to 65535");
+    if (check_port(port, 0) < 0 || open_listeners(given[0], port) < 0)
         return EXIT_FAILURE;
-    }
-    int listener = open_listener(argv[1], port);
-    int link = listener < 0 ? -1 : connect_worker(argv[3]);
-    if (link < 0 && (listener < 0 || !caught))
-        return EXIT_FAILURE;
-    int status = 0;
-    if (!caught) {
+    int link = connect_worker(worker);
+    for (size_t i = 0; link >= 0 && i < listening; i++) {
         struct sockaddr_storage address = {0};
         socklen_t len = sizeof address;
-        getsockname(listener, (struct sockaddr *)&address, &len);
+        getsockname(listeners[i], (struct sockaddr *)&address, &len);
         say(&out, "Now waiting for incoming connections to %s",
             name_of((struct sockaddr *)&address, len));
-        status = serve(listener, link, max);
     }
+    int status = link >= 0 ? serve(link, max) : caught ? 0 : -1;
     if (status < 0)
         return EXIT_FAILURE;
     farewell(caught);

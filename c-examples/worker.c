@@ -4,30 +4,16 @@
  *
  * Listens on the Unix socket WORKER, a path or `@` and an abstract name, for servers (see
  * server.c). For each connection that one passes on, of which a message may have several, it starts
- * COMMAND with that as standard input, output and error; servers take turns. It ends with SIGINT,
- * SIGTERM or SIGHUP; commands still running go on.
+ * COMMAND with that as standard input, output and error, made blocking; servers take turns. It ends
+ * with SIGINT, SIGTERM or SIGHUP; commands still running go on.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 
-#define _GNU_SOURCE /* accept4(2), ppoll(2) */
-
-#include <ancillary.h>
+#include "service.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 static const char usage[] =
     "Usage: worker WORKER COMMAND [ARGS...]\n"
@@ -36,78 +22,10 @@ static const char usage[] =
 
 enum { SERVERS = 64 }; /* That many are listened to at once. */
 
-/* Where lines go, and whether their reader has stopped reading. Errors go through a duplicate of
- * standard error, which in a child that could not run COMMAND is the connection already. */
-struct output {
-    int fd;
-    int stuck;
-};
-static struct output out = {.fd = STDOUT_FILENO}, err = {.fd = STDERR_FILENO};
-
-/* These signals are blocked except in ppoll(2), which lets them in and waits in one step: between
- * looking at `caught`, or for a child, and waiting there is no moment for one to be missed. All
- * calls outside ppoll(2) therefore must not wait. */
-static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD};
-enum { HANDLED = sizeof handled / sizeof handled[0] };
-static sigset_t let_in, inherited;
-static volatile sig_atomic_t caught;
-
-/* Writes a line, or drops it: a log that nobody reads must not stop the service. A slow reader is
- * given a second, one that let it pass nothing until there is room again. After POLLOUT a pipe
- * takes PIPE_BUF bytes without waiting, unless others write to it and fill it in between. */
-__attribute__((format(printf, 2, 3)))
-static void say(struct output *output, const char *format, ...)
-{
-    char line[PIPE_BUF];
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    if (len < 0)
-        return;
-    if ((size_t)len > sizeof line - 1)
-        len = sizeof line - 1;
-    line[len] = '\n';
-    struct pollfd room = {.fd = output->fd, .events = POLLOUT};
-    output->stuck = poll(&room, 1, output->stuck ? 0 : 1000) == 0;
-    if (!output->stuck && write(output->fd, line, (size_t)len + 1) < 0)
-        return; /* There is no better place to complain. */
-}
-
-static int fail(const char *what, const char *why)
-{
-    say(&err, "worker: %s: %s", what, why);
-    return -1;
-}
-
-static void on_signal(int number)
-{
-    if (number != SIGCHLD)
-        caught = number;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_NOCLDSTOP};
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < HANDLED; i++)
-        sigaddset(&action.sa_mask, handled[i]);
-    sigprocmask(SIG_BLOCK, &action.sa_mask, &inherited);
-    let_in = inherited;
-    for (size_t i = 0; i < HANDLED; i++) {
-        sigdelset(&let_in, handled[i]);
-        sigaction(handled[i], &action, NULL);
-    }
-    signal(SIGPIPE, SIG_IGN);
-}
-
 /* COMMAND gets descriptors 0, 1 and 2 and no other. A connection never becomes one of the three
  * here, and what was open when this program started is closed on exec like what it opens. */
 static int arrange_descriptors(void)
 {
-    for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
-            return -1;
     DIR *open_ones = opendir("/proc/self/fd");
     if (!open_ones)
         return fail("/proc/self/fd", strerror(errno));
@@ -117,59 +35,12 @@ static int arrange_descriptors(void)
             fcntl(fd, F_SETFD, FD_CLOEXEC);
     }
     closedir(open_ones);
+    /* In a child that could not run COMMAND standard error is the connection already. */
     int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     if (fd < 0)
         return fail("duplicating standard error", strerror(errno));
     err.fd = fd;
     return 0;
-}
-
-/* Waits for descriptors, for a time (-1: any), and for signals; returns as ppoll(2) does. */
-static int wait_for(struct pollfd *polled, nfds_t count, int milliseconds)
-{
-    struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
-    struct timespec at_once = {0, 0};
-    int ready = ppoll(polled, count, milliseconds < 0 ? NULL : &time, &let_in);
-    /* When a descriptor is ready, the kernel returns without delivering pending signals, and under
-     * load one always is. With none to look at it delivers them. */
-    if (ready > 0)
-        ppoll(NULL, 0, &at_once, &let_in);
-    return ready;
-}
-
-/* Listens on `path`, in place of a worker that has gone and left its socket there. Returns -1 also
- * after a signal. Whoever may connect can run COMMAND: this user, and root. */
-static int open_listener(const char *path)
-{
-    while (!caught) {
-        int fd = ancillary_listen(path, SOCK_STREAM | SOCK_NONBLOCK, 0600,
-                                  ANCILLARY_REPLACE | ANCILLARY_DONTWAIT);
-        if (fd >= 0)
-            return fd;
-        if (fd != -EAGAIN)
-            return fail(path, strerror(errno));
-        /* Another program is just replacing a socket in that directory. */
-        wait_for(NULL, 0, 10);
-    }
-    return -1;
-}
-
-/* Which file our socket has, if any: an abstract name has none. */
-static struct stat identify_socket(const char *path)
-{
-    struct stat file;
-    if (path[0] == '@' || lstat(path, &file) < 0)
-        memset(&file, 0, sizeof file);
-    return file;
-}
-
-/* Only our own file: somebody may have put another in its place. */
-static void remove_socket(const char *path, const struct stat *ours)
-{
-    struct stat now;
-    if (ours->st_ino != 0 && lstat(path, &now) == 0 && now.st_dev == ours->st_dev &&
-        now.st_ino == ours->st_ino)
-        unlink(path);
 }
 
 /* Whether a folder of PATH has a file of that name. Of one that may not be searched execvp(3) says
@@ -189,21 +60,28 @@ static int is_in_path(const char *name)
     return 0;
 }
 
+/* Event loops accept what is non-blocking, and COMMAND would take for an error that there is nothing
+ * to read yet. This belongs to the open file, and so holds for all who have it: the server is
+ * expected to have passed the connection on for good. */
+static int make_blocking(int connection)
+{
+    int flags = fcntl(connection, F_GETFL);
+    return flags < 0 ? -1 : fcntl(connection, F_SETFL, flags & ~O_NONBLOCK);
+}
+
 /* In the child. */
 static void run(char **command, int connection)
 {
-    /* Ignored signals stay ignored over exec, and blocked ones blocked. The handlers go first,
-     * so that a pending signal ends this process as it would end COMMAND. */
-    for (size_t i = 0; i < HANDLED; i++)
-        signal(handled[i], SIG_DFL);
-    signal(SIGPIPE, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &inherited, NULL);
-    for (int fd = 0; fd <= 2; fd++) {
-        /* dup2(2) of a descriptor to itself would leave it close-on-exec. */
-        if ((fd == connection ? fcntl(fd, F_SETFD, 0) : dup2(connection, fd)) < 0) {
-            fail("dup2", strerror(errno));
-            _exit(126);
-        }
+    release_signals();
+    if (make_blocking(connection) < 0) {
+        fail("fcntl", strerror(errno));
+        _exit(126);
+    }
+    int standard[] = {connection, connection, connection};
+    int placed = ancillary_place_fds(standard, 3, 0);
+    if (placed < 0) {
+        fail("ancillary_place_fds", strerror(-placed));
+        _exit(126);
     }
     execvp(command[0], command);
     int error = errno;
@@ -221,31 +99,6 @@ static void reap_children(void)
             say(&out, "Process %ld was killed by signal %d.", (long)pid, WTERMSIG(status));
         else if (WEXITSTATUS(status) == 126 || WEXITSTATUS(status) == 127)
             say(&out, "Process %ld ended with exit status %d.", (long)pid, WEXITSTATUS(status));
-    }
-}
-
-/* Takes the next server. Returns -1 where there is none, with *rest if it is not the time to
- * try again at once, or -2 if no server can come any more. */
-static int accept_server(int listener, int *rest)
-{
-    static int complained;
-    int link = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (link >= 0) {
-        complained = 0;
-        say(&out, "Connection from the server.");
-        return link;
-    }
-    switch (errno) {
-    case EAGAIN: case EINTR: case ECONNABORTED:
-        return -1;
-    case EMFILE: case ENFILE: case ENOBUFS: case ENOMEM:
-        if (!complained++)
-            fail("accept", strerror(errno));
-        *rest = 1;
-        return -1;
-    default:
-        fail("accept", strerror(errno));
-        return -2;
     }
 }
 
@@ -454,11 +307,12 @@ static int serve(int listener, char **command)
         /* Up to a link that is heard in the next turn: it need not wait for those before it in the
          * queue, of servers that have connections here already. */
         for (int left = polled[0].revents ? SOMAXCONN : 0; left > 0; left--) {
-            int link = accept_server(listener, &rest);
+            int link = take_connection(listener, SOCK_NONBLOCK | SOCK_CLOEXEC, &rest);
             if (link == -2)
                 return -1;
             if (link < 0)
                 break;
+            say(&out, "Connection from the server.");
             done = 1;
             if (server_holds_none(add_link(link)))
                 break;
@@ -468,31 +322,30 @@ static int serve(int listener, char **command)
     }
 }
 
+/* There is nothing to do: it has ended the wait. */
+static void on_child(int number)
+{
+    (void)number;
+}
+
 int main(int argc, char **argv)
 {
+    struct stat file;
     catch_signals();
-    if (argc < 2 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return EXIT_SUCCESS;
-    }
-    if (argc < 3) {
-        fputs(usage, stderr);
-        return EXIT_FAILURE;
-    }
+    handle_signal(SIGCHLD, on_child);
+    char **command = begin(argc, argv, "worker", usage, "", 2, INT_MAX);
+    const char *name = socket_name(*command++);
     if (arrange_descriptors() < 0)
         return EXIT_FAILURE;
-    int listener = open_listener(argv[1]);
+    int listener = listen_on_name(name, 0600, 0, &file);
     int status = caught ? 0 : listener;
     if (listener >= 0) {
-        struct stat file = identify_socket(argv[1]);
-        say(&out, "Listening for descriptors on %s.", argv[1]);
-        status = serve(listener, argv + 2);
-        remove_socket(argv[1], &file);
+        say(&out, "Listening for descriptors on %s.", name);
+        status = serve(listener, command);
+        remove_file(name, &file);
     }
     if (status < 0)
         return EXIT_FAILURE;
-    say(&out, caught == SIGINT    ? "Interrupted; exiting."
-              : caught == SIGTERM ? "Terminated."
-                                  : "Hanging up.");
+    farewell(caught);
     return EXIT_SUCCESS;
 }

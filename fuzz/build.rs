@@ -5,6 +5,8 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
+const C_FILES: [&str; 5] = ["script.c", "channel_script.c", "stream_end.c", "reader.c", "calls.c"];
+
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"))
 }
@@ -37,10 +39,10 @@ fn main() {
 
     let tests = source.join("tests/c");
     cc::Build::new()
-        .files(["script.c", "calls.c"].map(|file| tests.join(file)))
+        .files(C_FILES.map(|file| tests.join(file)))
         .include(source.join("include"))
         .std("c99")
-        .compile("script");
+        .compile("scripts");
 
     for path in ["src", "Cargo.toml", "Cargo.lock", "include", "tests/c"] {
         println!("cargo:rerun-if-changed={}", source.join(path).display());

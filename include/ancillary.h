@@ -18,10 +18,25 @@
  * peer sends, every descriptor that arrives is either handed to you or closed
  * before the call returns.
  *
+ * Flags.  Those of sendmsg(2) and recvmsg(2) that mean the same have the same
+ * value: ANCILLARY_DONTWAIT is MSG_DONTWAIT, ANCILLARY_WAITALL is MSG_WAITALL.
+ * Calls that send or receive also accept MSG_NOSIGNAL and MSG_CMSG_CLOEXEC,
+ * which always hold and change nothing.  Every other flag, such as MSG_PEEK or
+ * MSG_OOB, is -EINVAL.
+ *
+ * Time.  SO_RCVTIMEO and SO_SNDTIMEO limit a whole call: however slowly the
+ * peer writes or reads, a receive with ANCILLARY_WAITALL, a send on a stream and
+ * a call on a channel end within that time.  What was transferred by then is
+ * kept and counted; if nothing was, the error is -EAGAIN.  Signals do not start
+ * the time anew, though where they interrupt a call that is one system call, it
+ * can take twice the time (sending a datagram, three times).
+ *
  * Signals and threads.  Every function may be called from several threads at
  * once, from a signal handler (ancillary_listen() and ANCILLARY_LOSSLESS say with
  * what exceptions), and between fork and exec.  None raises SIGPIPE.
- * Interrupted system calls are made again unless ANCILLARY_INTR is given.  A
+ * Interrupted system calls are made again unless ANCILLARY_INTR is given.  No
+ * handler may leave a call that it has interrupted by siglongjmp(3) or an
+ * exception: descriptors would stay open, and cancellation disabled.  A
  * call that waits to send or to receive is a cancellation point, as sendmsg(2)
  * and recvmsg(2) are.  As with these, descriptors that arrive just when a thread
  * is cancelled (pthread_cancel(3)) are lost with it, which does happen under
@@ -32,13 +47,15 @@
  * at most 16 KiB of stack: a thread with a small stack, and an alternate stack of
  * signal handlers (sigaltstack(2)), need that beside what they take themselves.
  *
- * No function allocates memory or keeps anything between calls.
+ * No function allocates memory, or keeps anything between calls but in a
+ * channel, which is memory of yours.
  */
 
 #ifndef ANCILLARY_H
 #define ANCILLARY_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -61,6 +78,11 @@
 #define ANCILLARY_NONNULL(argument)
 #endif
 #endif
+
+/* A constant expression for ancillary_control_size(). */
+#define ANCILLARY_CONTROL_SIZE(nfds) \
+	(CMSG_SPACE(((nfds) < ANCILLARY_MAX_FDS ? (nfds) : ANCILLARY_MAX_FDS) * sizeof(int)) + \
+	 CMSG_SPACE(3 * sizeof(int)) + CMSG_SPACE(16) + 2 * CMSG_SPACE(sizeof(int)))
 
 /* Of the older libancillary: as many descriptors as its arrays had room for
  * (a message carries no more than ANCILLARY_MAX_FDS), and the type of the buffers
@@ -96,9 +118,11 @@ extern "C" {
 
 /**
  * Flag: this call does not wait.  Where it would, it fails with -EAGAIN.  The
- * socket itself is left as it is; one with O_NONBLOCK set never waits.
+ * socket itself is left as it is; one with O_NONBLOCK set never waits.  (That
+ * flag is shared by all who have the same open socket: any of them can change
+ * it.)  The value is that of MSG_DONTWAIT.
  */
-#define ANCILLARY_DONTWAIT (1 << 0)
+#define ANCILLARY_DONTWAIT (1 << 6)
 
 /**
  * Flag: a signal whose handler runs while the call waits ends it with -EINTR,
@@ -106,35 +130,73 @@ extern "C" {
  * otherwise.  The handler must have been installed without SA_RESTART
  * (sigaction(2); signal(3) sets it): with it, the kernel itself goes on
  * waiting, unless SO_RCVTIMEO or SO_SNDTIMEO is set.  Without this flag the
- * call always goes on waiting, for all the time of these options again.
+ * call goes on waiting, for what is left of the time of these options.
  */
-#define ANCILLARY_INTR (1 << 1)
+#define ANCILLARY_INTR (1 << 19)
 
 /**
  * Flag for receiving on a stream: come back when all the payload asked for is
  * there, the peer has closed, or an error.  The descriptors of all its pieces
  * are collected.  On seqpacket and datagram sockets, where one call receives
- * one message, it changes nothing.
+ * one message, it changes nothing.  The value is that of MSG_WAITALL.
  */
-#define ANCILLARY_WAITALL (1 << 2)
+#define ANCILLARY_WAITALL (1 << 8)
 
 /**
  * Flag for receiving: a message that cannot be delivered whole, because the
  * table of descriptors is full or there is no room for all it carries, stays
  * queued.  The call fails, having consumed nothing, and a later one gets all
- * of it.  For a socket with one reader at a time, and without SO_PEEK_OFF: no
+ * of it.  Options of the socket, such as SO_PASSCRED, may be switched at any
+ * time.  For a socket with one reader at a time, and without SO_PEEK_OFF: no
  * other process or thread receives from it meanwhile, nor a signal handler
- * that interrupts such a receive.  What the payload's buffers held is lost in
- * any case.  A refused call closes duplicates of the descriptors, which drops
- * this process's fcntl(2) locks on their files (ancillary(7)).
+ * that interrupts such a receive.  A call that fails can have written to the
+ * payload's buffers.  One that fails, and at times one that succeeds, closes
+ * duplicates of descriptors, which drops this process's fcntl(2) locks on
+ * their files (ancillary(7)).
  */
-#define ANCILLARY_LOSSLESS (1 << 3)
+#define ANCILLARY_LOSSLESS (1 << 20)
+
+/**
+ * Flag for ancillary_channel_send(): the message may wait for the next one.
+ * The value is that of MSG_MORE.
+ */
+#define ANCILLARY_MORE (1 << 15)
+
+/**
+ * Flag for ancillary_channel_send(): the descriptors become the channel's,
+ * which closes them when they have gone.
+ */
+#define ANCILLARY_TAKE (1 << 21)
+
+/**
+ * Formats of the messages on a channel: this library's own; OpenBSD's imsg, as
+ * it is since 2025 and as it was before (this says which is sent: either is
+ * understood); one of the caller's.
+ */
+#define ANCILLARY_FORMAT_PLAIN 0
+
+#define ANCILLARY_FORMAT_IMSG 1
+
+#define ANCILLARY_FORMAT_IMSG_OLD 2
+
+#define ANCILLARY_FORMAT_OWN 3
 
 /**
  * Flag for ancillary_listen(): a socket file that no process is bound to any
  * more is replaced.
  */
-#define ANCILLARY_REPLACE (1 << 4)
+#define ANCILLARY_REPLACE (1 << 0)
+
+/**
+ * Flags for ancillary_listen() and ancillary_connect(): what
+ * ancillary_set_passcred(), ancillary_set_passpidfd() and, to switch it off,
+ * ancillary_set_passrights() do, before anybody can reach the socket.
+ */
+#define ANCILLARY_PASSCRED (1 << 1)
+
+#define ANCILLARY_PASSPIDFD (1 << 2)
+
+#define ANCILLARY_NORIGHTS (1 << 3)
 
 /**
  * In ancillary_msg.flags.  Sending: attach the identity in creds.  Received:
@@ -197,16 +259,19 @@ struct ancillary_creds {
  *   struct ancillary_msg msg = { .size = sizeof msg };
  *
  * and fill in what the call needs; before each call anew, because a receive
- * changes nfds and flags.
+ * changes nfds, namelen and flags.
  */
 struct ancillary_msg {
         /**
-         * sizeof(struct ancillary_msg), which lets the struct grow
+         * sizeof(struct ancillary_msg), which lets the struct grow: a library
+         * that knows less serves a larger one, up to 4096 bytes, if what it does
+         * not know is all zero; one that knows more serves this one as it is
          */
         size_t size;
         /**
          * the payload, or room for it.  NULL, with iovlen 0: marker bytes, as
-         * with data NULL in ancillary_send_fds() and ancillary_recv_fds()
+         * with data NULL in ancillary_send_fds() and ancillary_recv_fds().
+         * Sending: not NULL, with no byte in it: an empty message, as there
          */
         struct iovec *iov;
         /**
@@ -224,6 +289,17 @@ struct ancillary_msg {
          */
         size_t nfds;
         /**
+         * a socket address, such as struct sockaddr_un.  Sending: where to, on
+         * a datagram socket.  Receiving: room for where from.  NULL: none
+         */
+        void *name;
+        /**
+         * how long the address is, 0: none; or the room for it.  Received: how
+         * long the sender's is, 0 if it has none, and more than the room where it
+         * was cut.  A whole one can be sent to as it is
+         */
+        size_t namelen;
+        /**
          * sending: the identity to attach, with ANCILLARY_HAS_CREDS.  Received:
          * that of the sender, with ANCILLARY_HAS_CREDS; else unknown
          */
@@ -240,9 +316,172 @@ struct ancillary_msg {
         unsigned int flags;
         /**
          * received: why descriptors were lost, an errno value (EMFILE, ENFILE,
-         * EACCES); else 0.  Not used for sending
+         * EACCES, ENOBUFS); else 0.  Not used for sending
          */
         int error;
+};
+
+/**
+ * What a protocol says of a message.  Its size never changes.
+ */
+struct ancillary_layout {
+        /**
+         * bytes of all of it, header included
+         */
+        size_t len;
+        /**
+         * descriptors that belong to it
+         */
+        size_t nfds;
+        /**
+         * what ancillary_channel_recv() is to say of it
+         */
+        uint32_t type;
+        uint32_t id;
+        /**
+         * zero
+         */
+        uint32_t reserved[4];
+};
+
+/**
+ * A function of yours that knows a protocol, for ANCILLARY_FORMAT_OWN.
+ *
+ *   start    what has been received and not taken yet: a message begins here
+ *   have     how many bytes that is, at least 1: less than a message, or more
+ *   layout   all zero: fill in what the bytes say of that message
+ *   context  that of the channel
+ *
+ * Returns 1: layout is filled in; 0: the bytes are too few for that; -EBADMSG,
+ * -EPROTO or -EMSGSIZE: this is no message, which ends receiving with that
+ * error, as anything else does with -EPROTO.
+ *
+ * It may be called again for the same bytes, and has no side effects; it does
+ * not use the channel, and neither throws nor jumps.
+ */
+typedef int (*ancillary_cut)(const void *start,
+                             size_t have,
+                             struct ancillary_layout *layout,
+                             void *context);
+
+/**
+ * One end of a stream on which messages travel whole, each with its
+ * descriptors.
+ *
+ * The memory is yours: set up
+ *
+ *   struct ancillary_channel channel = {
+ *           .size = sizeof channel, .sock = sock,
+ *           .in_data = in, .in_size = sizeof in, ... };
+ *
+ * and leave state alone, which is all zero to begin with.  Nothing else has to
+ * be done before the first call; after the last, ancillary_channel_drop().
+ *
+ * Between two calls the struct may be moved, flags be changed, and a buffer be
+ * put in the place of a smaller one whose content has been copied to its
+ * beginning; between two messages also format, cut and context.  The buffers
+ * must not overlap.
+ *
+ * Use it from one thread at a time, not from a signal handler that interrupts a
+ * call on it, and after fork(2) on one side only.  A thread is cancelled
+ * (pthread_cancel(3)) in a call only while that waits, and nothing is lost then:
+ * the channel goes on where it was, or is dropped.
+ */
+struct ancillary_channel {
+        /**
+         * sizeof(struct ancillary_channel); as that of struct ancillary_msg
+         */
+        size_t size;
+        /**
+         * a connected stream socket: yours, also to close
+         */
+        int sock;
+        /**
+         * ANCILLARY_LOSSLESS and ANCILLARY_DONTWAIT or'ed together, for each call,
+         * or 0
+         */
+        unsigned int flags;
+        /**
+         * ANCILLARY_FORMAT_PLAIN, _IMSG, _IMSG_OLD or _OWN
+         */
+        unsigned int format;
+        /**
+         * with ANCILLARY_FORMAT_OWN, to receive: tells where a message ends
+         */
+        ancillary_cut cut;
+        /**
+         * what cut gets
+         */
+        void *context;
+        /**
+         * what has been received and not taken yet: room for the longest message,
+         * header included, at least.  0: this end only sends
+         */
+        void *in_data;
+        size_t in_size;
+        /**
+         * room for its descriptors; if more come, that is -EPROTO.  Those of one
+         * sendmsg(2) of the peer can still be here when those of the next come:
+         * twice the most that it sends at once.  imsg: 2.  A peer that uses this
+         * library: twice its out_nfds, or twice what it lends if that is more.  506
+         * are always enough; for messages of more than 253, as many as these have
+         * and 253 more
+         */
+        int *in_fds;
+        size_t in_nfds;
+        /**
+         * what waits to be sent: room for the longest message, header included, at
+         * least; in the plain format rounded up to a multiple of 8.  A message with
+         * descriptors takes at most 16 bytes more.  0: this end only receives
+         */
+        void *out_data;
+        size_t out_size;
+        /**
+         * room for its descriptors.  0: nothing waits with descriptors
+         */
+        int *out_fds;
+        size_t out_nfds;
+        /**
+         * the library's: all zero to begin with
+         */
+        uint64_t state[16];
+};
+
+/**
+ * One message of a channel.  Its size never changes.
+ */
+struct ancillary_frame {
+        /**
+         * what it is: up to you
+         */
+        uint32_t type;
+        /**
+         * what it belongs to, such as the request that it answers: up to you
+         */
+        uint32_t id;
+        /**
+         * in the imsg formats alone: the sender's process, as it says itself.
+         * Sending: 0 stands for getpid(2)
+         */
+        uint32_t pid;
+        /**
+         * payload; may be NULL if len is 0
+         */
+        const void *data;
+        /**
+         * how many bytes that is
+         */
+        size_t len;
+        /**
+         * descriptors; may be NULL if nfds is 0.  Written to when sending with
+         * ANCILLARY_TAKE, and yours to write to when received
+         */
+        int *fds;
+        size_t nfds;
+        /**
+         * zero
+         */
+        uint32_t reserved[4];
 };
 
 /**
@@ -292,7 +531,7 @@ ANCILLARY_MUST_CHECK int ancillary_send_fd(int sock, int fd);
  *               has been consumed.
  *   -E2BIG      More than one descriptor came.  They were closed.
  *   -EMSGSIZE   seqpacket, datagram: more than one byte came.
- *   -EAGAIN, -EMFILE, -ENFILE, -EACCES, -EBADF, -ENOTSOCK, -EINVAL,
+ *   -EAGAIN, -EMFILE, -ENFILE, -EACCES, -ENOBUFS, -EBADF, -ENOTSOCK, -EINVAL,
  *   -ENOTCONN, -ECONNRESET, -ENOMEM
  *               As from ancillary_recv_fds().
  */
@@ -307,10 +546,12 @@ ANCILLARY_MUST_CHECK int ancillary_recv_fd(int sock);
  *   nfds    how many, 0 or more.  On a stream any number; on seqpacket and
  *           datagram sockets at most ancillary_max_fds().
  *   data    the payload.  NULL, with len 0 and nfds not 0: a marker byte of
- *           zero is sent for each message needed, because descriptors travel
- *           only with bytes.
- *   len     bytes of payload, 1 or more: at least one for each
- *           ancillary_max_fds() descriptors or part of that many
+ *           zero is sent for each message needed, because on a stream
+ *           descriptors travel only with bytes.
+ *   len     bytes of payload; on a stream at least one for each
+ *           ancillary_max_fds() descriptors or part of that many.  0, with
+ *           data not NULL and nfds not 0: an empty message is sent, as
+ *           journald's protocol has them; not on a stream.
  *   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
  *
  * The call finishes what it began: on a blocking stream it returns when all of
@@ -322,13 +563,13 @@ ANCILLARY_MUST_CHECK int ancillary_recv_fd(int sock);
  * and the last message carries the rest of the payload.  The receiver collects
  * them with ANCILLARY_WAITALL.
  *
- * Returns the number of payload bytes sent.  It is less than asked for only
- * on a stream: if the call may not wait (ANCILLARY_DONTWAIT, O_NONBLOCK,
- * SO_SNDTIMEO), if a signal ended it (ANCILLARY_INTR), or if an error came
- * after a part was sent; the next call reports that error.  With the first
- * k bytes, k being 1 or more, the first k * ancillary_max_fds() descriptors
- * have gone, or all if there are fewer: go on with the others and the rest of
- * the payload.
+ * Returns the number of payload bytes sent, 0 for an empty message.  It is less
+ * than asked for only on a stream: if the call may not wait (any longer:
+ * ANCILLARY_DONTWAIT, O_NONBLOCK, SO_SNDTIMEO), if a signal ended it
+ * (ANCILLARY_INTR), or if an error came after a part was sent; the next call
+ * reports that error.  With the first k bytes, k being 1 or more, the first
+ * k * ancillary_max_fds() descriptors have gone, or all if there are fewer: go
+ * on with the others and the rest of the payload.
  *
  * Or returns a negative errno value, and then nothing was sent:
  *
@@ -336,9 +577,10 @@ ANCILLARY_MUST_CHECK int ancillary_recv_fd(int sock);
  *                  wait for POLLOUT.
  *   -EINTR         ANCILLARY_INTR, and a signal was handled.
  *   -EINVAL        A flag this call does not know; fds NULL with nfds not 0;
- *                  nfds over INT_MAX; one of data and len given and the other
- *                  not; len over SSIZE_MAX, or too small for nfds; nothing
- *                  to send; a descriptor that cannot be sent (io_uring).
+ *                  nfds over INT_MAX; data NULL with len not 0; len over
+ *                  SSIZE_MAX, or on a stream too small for nfds; nothing to
+ *                  send, neither bytes nor descriptors; a descriptor that
+ *                  cannot be sent (io_uring).
  *   -E2BIG         More than ancillary_max_fds() descriptors, and the socket
  *                  is not a stream.
  *   -EBADF         sock, or one of fds, is not an open descriptor.
@@ -390,24 +632,27 @@ ssize_t ancillary_send_fds(int sock,
  *
  * The call is strict: if what came is not what there was room for, every
  * descriptor that came is closed, the payload received so far is dropped, and
- * the first of -E2BIG, -EMFILE or -ENFILE, -EACCES, -EMSGSIZE that applies is
- * returned.  With ANCILLARY_LOSSLESS these errors mean that nothing has been
- * consumed: the message is still there.  (Poll finds it there as well, so wait
- * for what makes room instead of polling.)
+ * the first of -E2BIG, -EMFILE or -ENFILE, -EACCES or -ENOBUFS, -EMSGSIZE that
+ * applies is returned.  What comes beyond the room takes at most 29 numbers of
+ * the table, until the call returns.  With ANCILLARY_LOSSLESS these errors mean
+ * that nothing has been consumed: the message is still there.  (Poll finds it
+ * there as well, so wait for what makes room instead of polling.)
  *
  * Returns the number of payload bytes received; 0 when the peer has closed.
- * (On seqpacket 0 can also be an empty message, and on a datagram socket it is
- * one.  Such a message can carry descriptors: look at *nfds.)  Less than len
- * is usual on a stream, unless ANCILLARY_WAITALL is given; then it means that
- * the peer has closed, or that a signal (ANCILLARY_INTR), the end of the time
- * to wait or an error came after a part was received.  Unlike sending, the
- * next call need not report that error: -ECONNRESET, for one, is reported
- * once.  (MSG_WAITALL of recvmsg(2) is the same.)
+ * (On seqpacket 0 can also be an empty message, and on a datagram socket, which
+ * has no end unless it is shut down, it is one.  Such a message can carry
+ * descriptors: look at *nfds.)  Less than len is usual on a stream, unless
+ * ANCILLARY_WAITALL is given; then it means that the peer has closed, or that a
+ * signal (ANCILLARY_INTR), the end of the time to wait or an error came after a
+ * part was received.  Unlike sending, the next call need not report that error:
+ * -ECONNRESET, for one, is reported once.  (MSG_WAITALL of recvmsg(2) is the
+ * same.)
  *
  * Or returns a negative errno value:
  *
- *   -EAGAIN     The call may not wait (ANCILLARY_DONTWAIT, O_NONBLOCK,
- *               SO_RCVTIMEO), and there is nothing: wait for POLLIN.
+ *   -EAGAIN     The call may not wait, or not any longer (ANCILLARY_DONTWAIT,
+ *               O_NONBLOCK, SO_RCVTIMEO), and there is nothing: wait for
+ *               POLLIN.
  *   -EINTR      ANCILLARY_INTR, and a signal was handled.
  *   -E2BIG      More descriptors came than *nfds, as far as the kernel tells:
  *               what it could not install is not counted here.
@@ -417,6 +662,11 @@ ssize_t ancillary_send_fds(int sock,
  *   -EACCES     A security policy of the system withheld some of them; or the
  *               table was full for a moment, while other threads close
  *               descriptors: the kernel reports both alike.
+ *   -ENOBUFS    A security label (SO_PASSSEC), or a second time stamp beside
+ *               one (SO_TIMESTAMPING beside SO_TIMESTAMP), took the room of
+ *               some of them.  ANCILLARY_LOSSLESS looks again with more room,
+ *               up to 4 KiB; what does not fit that stays queued until the
+ *               option is off.
  *   -EMSGSIZE   seqpacket, datagram: the payload was longer than len.
  *   -EINVAL     A flag this call does not know; nfds NULL; fds NULL with
  *               *nfds not 0; *nfds over INT_MAX; one of data and len given and
@@ -458,28 +708,82 @@ ANCILLARY_NONNULL(3);
 void ancillary_close_fds(int *fds, size_t nfds);
 
 /**
+ * Move descriptors to consecutive numbers, as a program that is about to be
+ * executed (execve(2)) expects them: 0 to 2, or 3 onwards where it goes by
+ * sd_listen_fds(3).
+ *
+ *   fds     the descriptors, in any order.  They may be among the numbers that
+ *           they are to have, and the same one may be there twice.  Out: the
+ *           new numbers.  May be NULL if nfds is 0.
+ *   nfds    how many
+ *   first   the number that the first one is to have, 0 or more; the next one
+ *           has the next number, and so on
+ *
+ * At their new numbers they are not close-on-exec.  The old ones are closed;
+ * so is whatever else stands at the new numbers, as by dup2(2).  That drops
+ * the locks of this process by fcntl(2) on these files, also where a
+ * descriptor keeps its number.  A descriptor that is among the new numbers is
+ * duplicated behind them for a moment: so many more must be free there.
+ *
+ * Returns 0, or a negative errno value.  Then no file of fds is closed: each
+ * is open under the number that is in fds then, which can be a new one.
+ *
+ *   -EBADF      One of fds is not open.  Nothing has changed.
+ *   -EMFILE     A number would be over the limit (RLIMIT_NOFILE, getrlimit(2)),
+ *               or too few are free behind them.
+ *   -EBUSY      Another thread is just opening a file that gets one of the new
+ *               numbers.  What stood at those behind it may be closed.
+ *   -EINVAL     fds NULL with nfds not 0; first negative, or a number over
+ *               INT_MAX.  Nothing has changed.
+ *   -ENOMEM     The system is short of memory.
+ *
+ * For a process with one thread, or between fork and exec: other threads would
+ * meet other files at these numbers, and what they execute meanwhile inherits
+ * them.
+ */
+ANCILLARY_MUST_CHECK
+int ancillary_place_fds(int *fds,
+                        size_t nfds,
+                        int first);
+
+/**
  * Send everything in one message.
  *
- *   sock    a connected AF_UNIX socket of any type
- *   msg     what to send: iov, iovlen, fds, nfds, and creds if flags in it
- *           says ANCILLARY_HAS_CREDS.  Nothing in it is changed; the
- *           descriptors are borrowed.
+ *   sock    an AF_UNIX socket of any type, connected; or a datagram socket
+ *           that need not be, with a name in msg
+ *   msg     what to send: iov, iovlen, fds, nfds, name, namelen, and creds if
+ *           flags in it says ANCILLARY_HAS_CREDS.  Nothing in it is changed;
+ *           the descriptors are borrowed.
  *   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
  *
  * As ancillary_send_fds(), with the payload in several buffers and, if asked
  * for, an identity, which travels with the first byte: as for
  * ancillary_send_creds().
  *
+ * A datagram server answers by giving the name and namelen that
+ * ancillary_recv_msg() has stored.  A seqpacket socket sends to its peer
+ * whatever the name.
+ *
  * Returns the number of payload bytes sent, which on a stream can be less than
  * asked for as in ancillary_send_fds(), or a negative errno value, and then
  * nothing was sent.  Errors: those of ancillary_send_fds(), and
  *
  *   -EINVAL     msg NULL; size in it not known; iov NULL with iovlen not 0;
- *               iovlen over IOV_MAX; no byte in all of iov; a flag in it
- *               other than ANCILLARY_HAS_CREDS; a uid or gid of -1 to attach.
- *   -EPERM      The identity is not one that this process may attach.
+ *               iovlen over IOV_MAX; on a stream, no byte in all of iov; a
+ *               flag in it other than ANCILLARY_HAS_CREDS; a uid or gid to
+ *               attach that is -1, or not mapped in this user namespace;
+ *               name NULL with namelen not 0; a name that is no address.
+ *   -EPERM      The identity is not one that this process may attach; or the
+ *               socket of that name is connected to another.
  *   -ESRCH      There is no process with that pid.
- *   -EFAULT     A buffer in iov is not readable.
+ *   -EFAULT     A buffer in iov, or the name, is not readable.
+ *   -EISCONN, -EOPNOTSUPP
+ *               A name on a stream socket, connected or not.
+ *   -ECONNREFUSED, -ENOENT, -ENOTDIR, -ELOOP
+ *               No socket is bound to that name.
+ *   -EACCES     This process may not write to that socket file, or not search
+ *               a directory on the way.
+ *   -EPROTOTYPE The socket of that name is of another type.
  */
 ANCILLARY_MUST_CHECK
 ssize_t ancillary_send_msg(int sock,
@@ -491,9 +795,9 @@ ANCILLARY_NONNULL(2);
  * Receive everything in one message, and tell every outcome apart.
  *
  *   sock    an AF_UNIX socket of any type
- *   msg     in: size, and the room: iov, iovlen, fds, nfds.  Out: nfds,
- *           creds, pidfd, flags, error; the slots of fds that hold no
- *           descriptor are -1.
+ *   msg     in: size, and the room: iov, iovlen, fds, nfds, name, namelen.
+ *           Out: nfds, namelen, creds, pidfd, flags, error; the slots of fds
+ *           that hold no descriptor are -1.
  *   flags   0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_WAITALL and
  *           ANCILLARY_LOSSLESS or'ed together
  *
@@ -523,14 +827,14 @@ ANCILLARY_NONNULL(2);
  * Returns the number of payload bytes received, 0 when the peer has closed,
  * as ancillary_recv_fds(); or a negative errno value, and then nothing was
  * delivered.  Errors: those of ancillary_recv_fds() but for -E2BIG, -EMFILE,
- * -ENFILE, -EACCES and -EMSGSIZE, which are outcomes here unless
+ * -ENFILE, -EACCES, -ENOBUFS and -EMSGSIZE, which are outcomes here unless
  * ANCILLARY_LOSSLESS is given, and
  *
  *   -EINVAL     msg NULL, or size in it not known: then nothing in it was
  *               changed; iov NULL with iovlen not 0; iovlen over IOV_MAX; no
- *               room in all of iov.
- *   -EFAULT     A buffer in iov is not writable.
- *   -E2BIG, -EMFILE, -ENFILE, -EACCES
+ *               room in all of iov; namelen over INT_MAX.
+ *   -EFAULT     A buffer in iov, or the room for the name, is not writable.
+ *   -E2BIG, -EMFILE, -ENFILE, -EACCES, -ENOBUFS
  *               With ANCILLARY_LOSSLESS: the descriptors, or a pidfd, cannot
  *               be delivered whole; nothing was consumed.
  */
@@ -550,10 +854,10 @@ ANCILLARY_NONNULL(2);
  * Messages sent while neither end has it on carry none, unless the sender used
  * ancillary_send_creds().  On a socketpair, set it before the other end sends.
  * A connection inherits it from the listening socket when the client connects,
- * not when accept(2) returns it.  The socket of ancillary_listen() listens
- * already, so set it on that one and on every one that accept(2) returns; what
- * clients sent before carries none.  If none may be missed, make the socket
- * with socket(2) and bind(2), and set it before listen(2).
+ * not when accept(2) returns it: it has to be on before listen(2), and on a
+ * datagram socket, which can be sent to as soon as it has a name, before
+ * bind(2).  ancillary_listen() has flags for that (ANCILLARY_PASSCRED); on the
+ * socket that it returns this comes too late for messages sent meanwhile.
  *
  * Returns 0, or a negative errno value:
  *
@@ -590,7 +894,8 @@ int ancillary_set_passpidfd(int sock,
  * While descriptors are refused, sending them to this socket fails with
  * -EPERM at the sender; payload without descriptors passes.  Those sent before
  * are still delivered.  It is inherited as with ancillary_set_passcred(): to
- * refuse all of them, set it before listen(2).  On a kernel without it,
+ * refuse all of them, give ANCILLARY_NORIGHTS to ancillary_listen(), or set it
+ * before listen(2), of a datagram socket before bind(2).  On a kernel without it,
  * receive with no room for descriptors: they are closed.
  *
  * Returns 0, or a negative errno value: those of ancillary_set_passcred(),
@@ -609,7 +914,8 @@ int ancillary_set_passrights(int sock,
  *   creds   the identity to attach; NULL for the caller's own: its pid, real
  *           uid and real gid
  *   data    the payload.  NULL, with len 0: one marker byte of zero is sent.
- *   len     bytes of payload, 1 or more
+ *   len     bytes of payload.  0, with data not NULL: an empty message is
+ *           sent; not on a stream.
  *   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
  *
  * The kernel checks the identity: a process may attach its own pid and its
@@ -625,7 +931,10 @@ int ancillary_set_passrights(int sock,
  *
  *   -EPERM    The identity is not one that this process may attach.
  *   -ESRCH    There is no process with that pid.
- *   -EINVAL   As there; or a uid or gid of -1.
+ *   -EINVAL   As there; or a uid or gid of -1, or one that is not mapped in
+ *             this user namespace (user_namespaces(7)): that of the caller can
+ *             be such a one, with creds NULL as well.  Sent without naming it,
+ *             a message carries what the kernel attaches.
  */
 ANCILLARY_MUST_CHECK
 ssize_t ancillary_send_creds(int sock,
@@ -661,8 +970,9 @@ ssize_t ancillary_send_creds(int sock,
  *   -ENOMSG   A message came without usable credentials, and was consumed:
  *             SO_PASSCRED is off, or was off when the message was sent; or
  *             ANCILLARY_WAITALL joined pieces of several senders; or the
- *             sender is outside of this pid namespace, and its uid and gid
- *             are both not mapped here, which looks the same.
+ *             sender is outside of this pid namespace, and the message is
+ *             empty, or its uid and gid are both not mapped here: which looks
+ *             as the end of a stream does, or as no credentials.
  *   -E2BIG    Descriptors came with it; they were closed.
  *   -EINVAL   As there; or creds NULL.
  */
@@ -673,6 +983,265 @@ ssize_t ancillary_recv_creds(int sock,
                              size_t len,
                              unsigned int flags)
 ANCILLARY_NONNULL(2);
+
+/**
+ * Tell how large a buffer for control data has to be.
+ *
+ *   nfds   how many descriptors are expected, or sent
+ *
+ * Returns the bytes that these take, and beside them credentials, a pidfd, a
+ * time stamp (SO_TIMESTAMP, SO_TIMESTAMPNS) and SO_INQ: 112 bytes more on
+ * 64-bit systems.  A security label (SO_PASSSEC) takes more.  For more than
+ * ANCILLARY_MAX_FDS, the most of one message, it is as much as for these.  Give
+ * recvmsg(2) no larger buffer: as many descriptors as fit into it, a peer can put
+ * into your table until you decode.
+ *
+ * ANCILLARY_CONTROL_SIZE() is the same as a constant expression, for an array.
+ */
+ANCILLARY_MUST_CHECK
+size_t ancillary_control_size(size_t nfds);
+
+/**
+ * Fill a header for a sendmsg(2) that is made elsewhere.
+ *
+ *   header   in: msg_control and msg_controllen are a buffer for control data,
+ *            of any alignment; ANCILLARY_CONTROL_SIZE() bytes are enough.
+ *            Out: all of it, padding included: ready to be sent
+ *   msg      what to send, as for ancillary_send_msg(); not changed.  iov has
+ *            to have a byte: a stream would lose what is attached to none
+ *
+ * The header points to the buffer, and to iov and name of msg: these have to
+ * stay as they are until the system call is made, or its completion has come.
+ * The descriptors are borrowed: keep them open as long.
+ * msg_controllen becomes what was used; where there is nothing to attach,
+ * msg_control becomes NULL and msg_controllen 0.  Send with MSG_NOSIGNAL.  When
+ * the kernel has taken a part of a message on a stream, all its descriptors
+ * have gone: send the rest without control data.
+ *
+ * Makes no system call.  Returns 0, or a negative errno value, and then header
+ * is as it was:
+ *
+ *   -EINVAL    header or msg NULL; size in msg not known; iov NULL, or no byte
+ *              in it; iovlen over IOV_MAX; fds NULL with nfds not 0; name NULL
+ *              with namelen not 0; a flag in msg other than
+ *              ANCILLARY_HAS_CREDS.
+ *   -E2BIG     nfds is more than ancillary_max_fds(): that takes several
+ *              messages.
+ *   -ENOBUFS   The buffer is too small.
+ */
+ANCILLARY_MUST_CHECK
+int ancillary_encode(struct msghdr *header,
+                     const struct ancillary_msg *msg)
+ANCILLARY_NONNULL(1) ANCILLARY_NONNULL(2);
+
+/**
+ * Take apart what a recvmsg(2) that was made elsewhere has received.
+ *
+ *   header   what it has left: msg_control (of any alignment), msg_controllen,
+ *            msg_flags, msg_name, msg_namelen.  msg_controllen becomes 0: what
+ *            was in the buffer is taken out of it.  Set it anew before the next
+ *            recvmsg(2)
+ *   result   the bytes received (of recvmmsg(2): msg_len), or a negative errno
+ *            value, as in a completion: where recvmsg(2) returned -1, -errno
+ *   msg      in: size, and room for descriptors: fds, nfds.  Out: as of
+ *            ancillary_recv_msg(), but for the two things below.  iov and
+ *            iovlen are not used.  NULL: everything that came is closed, which
+ *            is how to drop a completion nobody wants
+ *   flags    0
+ *
+ * Every descriptor that arrived is either in fds, or in pidfd, or closed.
+ * Descriptors that the call did not ask to be close-on-exec (MSG_CMSG_CLOEXEC
+ * in msg_flags) are made so.  Control messages that are not known are skipped.
+ * Nothing behind msg_controllen bytes is read, whatever lengths they claim.
+ *
+ * Two things cannot be known afterwards.  Where control data was discarded
+ * (MSG_CTRUNC), ANCILLARY_FDS_SURPLUS is set if nfds descriptors came, and
+ * else ANCILLARY_FDS_LOST with EIO in error.  And name is set to msg_name:
+ * nothing is copied.
+ *
+ * Returns result.  If that is negative, nothing was received: msg says so, and
+ * errno is set to it.  Or returns a negative errno value:
+ *
+ *   -EINVAL   header NULL; flags not 0; size in msg not known; fds NULL with
+ *             nfds not 0; msg_control NULL with msg_controllen not 0; result
+ *             below -4095.  Nothing was touched, unless result itself was
+ *             -EINVAL: decode again.
+ */
+ANCILLARY_MUST_CHECK
+ssize_t ancillary_decode(struct msghdr *header,
+                         ssize_t result,
+                         struct ancillary_msg *msg,
+                         unsigned int flags)
+ANCILLARY_NONNULL(1);
+
+/**
+ * Tell what to wait for in poll(2) for a channel.
+ *
+ *   channel   the channel
+ *
+ * Returns POLLIN, if in_size is not 0, until the end or an error of receiving,
+ * and POLLOUT, while something waits to be sent and sending has not ended,
+ * or'ed together; 0 where neither is left; or -EINVAL: channel NULL, or size not
+ * known.
+ */
+ANCILLARY_MUST_CHECK
+int ancillary_channel_events(const struct ancillary_channel *channel)
+ANCILLARY_NONNULL(1);
+
+/**
+ * Close the descriptors that a channel holds: received and not taken, or taken
+ * and not sent.
+ *
+ *   channel   the channel; afterwards it is as new.  NULL: nothing is done
+ *
+ * The socket is yours, and stays open.  A message of which a part has been sent
+ * or received is lost, and with it the stream: close the socket as well.
+ */
+void ancillary_channel_drop(struct ancillary_channel *channel);
+
+/**
+ * Send a message on a channel, whole, behind those sent before.
+ *
+ *   channel   the channel
+ *   frame     the message; only its fds are written to, with ANCILLARY_TAKE
+ *   flags     0, or ANCILLARY_DONTWAIT, ANCILLARY_INTR, ANCILLARY_MORE and
+ *             ANCILLARY_TAKE or'ed together
+ *
+ * What cannot go at once waits in out_data, and goes with the next call that
+ * sends, or flushes.  On a blocking socket the call waits until all has gone.
+ *
+ * Descriptors are borrowed: they stay yours, and have gone when the call
+ * returns 0.  So the message is taken only if they can go at once, what waits
+ * having gone before; they are at most ancillary_max_fds().  With ANCILLARY_TAKE
+ * they become the channel's, and their slots in frame -1: it closes each once,
+ * when it has gone, or in ancillary_channel_drop(), so name none twice.  Then
+ * the message can wait, and may have as many as out_fds has room for.
+ *
+ * With ANCILLARY_MORE a message without borrowed descriptors only waits, if
+ * there is room for it, and goes together with the next one without the flag,
+ * or with ancillary_channel_flush(): many messages with one system call, in the
+ * plain format also with the descriptors of many.
+ *
+ * Returns 0: the message has gone, or waits; or a negative errno value, and
+ * then nothing of it was taken, and its descriptors are still yours.  What goes
+ * wrong with what waits is reported by the next call.
+ *
+ *   -EAGAIN     There is no room for it to wait, or its descriptors are
+ *               borrowed, and the peer has not read what was sent before: try
+ *               again after POLLOUT.  On a blocking socket: SO_SNDTIMEO has
+ *               passed.
+ *   -EINTR      With ANCILLARY_INTR: a signal came.
+ *   -EMSGSIZE   The message, with its header and padding, is longer than
+ *               out_size, or, with ANCILLARY_TAKE, has more descriptors than
+ *               out_nfds, or is longer than its format allows.
+ *   -E2BIG      More descriptors than ancillary_max_fds(), borrowed; or more
+ *               than its format allows: 1 in the imsg formats, 65535 in the
+ *               plain one.
+ *   -EBADF      A descriptor is negative, or not open; or sock is not.  (One
+ *               that waited, having been taken, ends sending.)
+ *   -EINVAL     channel or frame NULL; size not known; a flag or format that is
+ *               not known; NULL for an array that is not empty; reserved not
+ *               zero; ANCILLARY_FORMAT_OWN and no payload, or fewer bytes than
+ *               one for each ancillary_max_fds() descriptors; a descriptor of
+ *               io_uring(7), which the kernel does not send.  (Among what waits,
+ *               that ends sending.)
+ *   -EFAULT     The payload is not readable.  (Where it is copied to wait, that
+ *               is SIGSEGV.)
+ *   -ETOOMANYREFS, -ENOMEM, -ENOBUFS, -EPERM
+ *               As ancillary_send_fds().  What waits is kept: try again.
+ *
+ * Any other error ends sending: what waited is closed, and every later call
+ * returns the same.  Receiving goes on: what the peer sent before it closed is
+ * still to be read.
+ *
+ *   -EPIPE, -ECONNRESET
+ *               The peer has closed.
+ *   -ENOTSOCK, -ENOTCONN
+ *               sock is no socket, or has no peer.
+ *   Others are those of sendmsg(2).
+ */
+ANCILLARY_MUST_CHECK
+int ancillary_channel_send(struct ancillary_channel *channel,
+                           const struct ancillary_frame *frame,
+                           unsigned int flags)
+ANCILLARY_NONNULL(1) ANCILLARY_NONNULL(2);
+
+/**
+ * Send what waits on a channel.
+ *
+ *   channel   the channel
+ *   flags     0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
+ *
+ * Returns 0: all has gone; or a negative errno value: -EAGAIN: something still
+ * waits; else as ancillary_channel_send().  Nothing is lost by trying again.
+ */
+ANCILLARY_MUST_CHECK
+int ancillary_channel_flush(struct ancillary_channel *channel,
+                            unsigned int flags)
+ANCILLARY_NONNULL(1);
+
+/**
+ * Receive the next message of a channel.
+ *
+ *   channel   the channel
+ *   frame     the message; data and fds in it point into the memory of the
+ *             channel.  All zero where none has come
+ *   flags     0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
+ *
+ * The message is valid until the next call of this function, or of
+ * ancillary_channel_drop(); sending leaves it alone, so that it can be answered,
+ * or sent on as it lies, meanwhile.  Its descriptors stay the channel's until
+ * you take them: write -1 into the slot of one that you have taken, for the
+ * next call closes the others.  They are close-on-exec.
+ *
+ * Several messages can come with one system call, and none is made while a
+ * whole message is there.  So take messages until -EAGAIN before you wait in
+ * poll(2); in a server with ANCILLARY_DONTWAIT, because a peer that has the
+ * same open socket can switch O_NONBLOCK off.
+ *
+ * Descriptors belong to the messages in order, as many to each as its header,
+ * or cut, says.
+ *
+ * Returns 1: a message; 0: the peer has closed, between two messages; or a
+ * negative errno value:
+ *
+ *   -EAGAIN     None is whole yet: wait for POLLIN.  On a blocking socket:
+ *               SO_RCVTIMEO has passed.
+ *   -EINTR      With ANCILLARY_INTR: a signal came.
+ *   -EMSGSIZE   With a len in frame: the message is longer than in_size, which
+ *               has to be that at least.  Nothing is lost: copy the in_size
+ *               bytes to the beginning of a larger buffer, and put that in
+ *               place.  (With len 0 the format does not allow such a length,
+ *               which ends receiving.)
+ *   -EMFILE, -ENFILE, -EACCES, -ENOBUFS
+ *               With ANCILLARY_LOSSLESS: descriptors cannot be installed, as
+ *               for ancillary_recv_fds().  They stay queued: try again later.
+ *               The socket stays readable meanwhile, so do not wait for POLLIN.
+ *   -EINVAL     channel or frame NULL; size not known; a flag or format that is
+ *               not known; NULL for an array that is not empty; in_size 0;
+ *               ANCILLARY_FORMAT_OWN without cut.
+ *
+ * Any other error ends receiving: what is held is closed, and every later call
+ * returns the same.  Sending goes on.
+ *
+ *   -EPROTO     A message lacks descriptors; more have come than in_nfds; some
+ *               are left over at the end; the end came within a message; or cut
+ *               said so.
+ *   -EBADMSG    This is no message of the format.
+ *   -EPROTOTYPE sock is no stream.  (It shows where an empty message comes.)
+ *   -EMFILE, -ENFILE, -EACCES, -ENOBUFS
+ *               Without ANCILLARY_LOSSLESS: descriptors are lost.
+ *   -ECONNRESET The peer has closed without reading all that was sent to it:
+ *               an end, too.
+ *   -EBADF, -ENOTSOCK
+ *               sock is not open, or no socket.
+ *   Others are those of recvmsg(2).
+ */
+ANCILLARY_MUST_CHECK
+int ancillary_channel_recv(struct ancillary_channel *channel,
+                           struct ancillary_frame *frame,
+                           unsigned int flags)
+ANCILLARY_NONNULL(1) ANCILLARY_NONNULL(2);
 
 /**
  * Who is on the other end: its pid, effective uid and effective gid
@@ -748,7 +1317,8 @@ ssize_t ancillary_peer_groups(int sock,
 
 /**
  * The security label of the process on the other end (SO_PEERSEC), where a
- * security module such as SELinux, Smack or AppArmor keeps one.
+ * security module such as SELinux or Smack, or AppArmor from Linux 6.17 on,
+ * keeps one.
  *
  *   sock    as for ancillary_peer_creds()
  *   label   where it goes, as a string that ends with a zero byte.  May be
@@ -756,8 +1326,8 @@ ssize_t ancillary_peer_groups(int sock,
  *   len     bytes of room; 0 asks how long the label is at the most, to
  *           which one byte is to be added
  *
- * Returns the length of the label in bytes, the zero byte not counted, or a
- * negative errno value:
+ * Returns the length of the label in bytes, the zero byte not counted, which is
+ * 0 for an empty one, or a negative errno value:
  *
  *   -ERANGE             The label and the zero byte do not fit; none of it
  *                       was written.
@@ -776,57 +1346,77 @@ ssize_t ancillary_peer_label(int sock,
  *
  *   path    a file name of any length the file system takes; or `@` and an
  *           abstract name of 1 to 107 bytes, which is used exactly as given
- *           (a file whose name begins with `@`: `./@name`).  Names longer
- *           than a socket address take /proc (proc(5)).
+ *           (a file whose name begins with `@`: `./@name`).  An abstract name
+ *           that other programs pad with zero bytes is a different one, which
+ *           cannot be given here.
  *   type    SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, with SOCK_NONBLOCK
  *           or'ed in or not; SOCK_CLOEXEC changes nothing
  *   mode    permission bits of the file, 0 to 0777, exactly these whatever
  *           the umask; connecting needs write permission, and so does
  *           replacing for the owner.  Not used for an abstract name: anyone
  *           can connect to that.
- *   flags   0, or ANCILLARY_REPLACE, ANCILLARY_DONTWAIT and ANCILLARY_INTR
- *           or'ed together
+ *   flags   0, or ANCILLARY_REPLACE, ANCILLARY_PASSCRED, ANCILLARY_PASSPIDFD,
+ *           ANCILLARY_NORIGHTS, ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed
+ *           together
  *
  * The file appears when everything is done: who sees it can connect, and
- * finds the mode asked for.  The umask is neither used nor touched.  To this
- * end the socket is bound to a temporary name in the same directory and
- * listens before it is moved; getsockname(2) goes on telling the temporary
- * name, `.ancillary-` with a number behind, as in rules of security modules.
- * The other side sees it as the address of datagrams from here, so it cannot
- * answer them.  The directory must be one in which only trusted users can make
- * and rename files, and, for ANCILLARY_REPLACE, take locks (flock(2)), for
- * which reading is enough.
+ * finds the mode asked for.  The umask is neither used nor touched.  The group
+ * of the file is that of the directory if that has the set-group-ID bit, else
+ * the effective one of this process (setegid(2)).
+ *
+ * To this end the socket is bound to a temporary name in the same directory
+ * and listens before it is moved.  getsockname(2), ss(8) and rules of security
+ * modules go on telling that name: `.ancillary-0`, of all sockets made in a
+ * directory, or `.ancillary-` and another number if that was in use.  Who is
+ * handed several listeners must be told which is which.  The other side sees
+ * it as the address of datagrams from here, so it cannot answer them.
+ *
+ * The directory must be one in which only trusted users can make and rename
+ * files, and, for ANCILLARY_REPLACE, take locks (flock(2)), for which reading
+ * is enough.
  *
  * With ANCILLARY_REPLACE a socket file that no process is bound to any more
  * is replaced, so no one has to remove it first.  Of several processes that
- * start at once one wins.  They wait for each other, with a lock on the
- * directory that leaves no file behind; ANCILLARY_DONTWAIT and ANCILLARY_INTR
- * apply to that wait, which is short and which any socket in that directory
- * can cause: after -EAGAIN try again.
+ * start at once one wins.  Those that find a file in their way wait for each
+ * other, with a lock on the directory that leaves no file behind;
+ * ANCILLARY_DONTWAIT and ANCILLARY_INTR (whether the handler has SA_RESTART or
+ * not) apply to that wait, which is short and which any socket that is
+ * replaced in that directory can cause: after -EAGAIN try again.
  *
- * The socket listens already: options that connections inherit come too late
- * for a client that has connected, as ancillary_set_passcred() says.
+ * What connections inherit must be set before a client can connect, and what
+ * a datagram socket delivers with a message before that is sent: after this
+ * call is too late.  Give ANCILLARY_PASSCRED, ANCILLARY_PASSPIDFD or
+ * ANCILLARY_NORIGHTS for that.  (By hand: set the options before bind(2).)
+ *
+ * As many connections wait to be accepted as the system allows
+ * (/proc/sys/net/core/somaxconn); call listen(2) again for fewer.
  *
  * Returns the socket, which is yours to close and close-on-exec; the file
- * stays when you close it.  unlink(2) it before, if it still is yours: with
- * lstat(2), right after this call and then, its device and inode tell.  Or
+ * stays when you close it.  So unlink(2) it before, if it still is yours: its
+ * device and inode (lstat(2)) are what they were right after this call.  Or
  * returns a negative errno value, and then nothing has changed:
  *
  *   -EADDRINUSE     The name is in use: another socket is bound to it, or,
  *                   without ANCILLARY_REPLACE, its file is there.
  *   -EEXIST         Something else that is not a socket is there.
- *   -ENOENT         path is empty, or its directory does not exist.
+ *   -ENOENT         path is empty; its directory does not exist, or is moved
+ *                   during the call; or /proc is needed and not mounted.
  *   -ENOTDIR        A part of path is not a directory.
  *   -EISDIR         path ends with a slash.
  *   -ENAMETOOLONG   path is longer than PATH_MAX, its last part is longer than
  *                   the file system takes, or an abstract name is longer than
  *                   107 bytes.
  *   -EACCES, -EPERM, -EROFS
- *                   This process may not make a file there; or, with
- *                   ANCILLARY_REPLACE, may not read the directory, or write
- *                   to the socket file that is there.
+ *                   This process may not make a file there, or not move or
+ *                   remove it; or, where ANCILLARY_REPLACE finds a socket
+ *                   file, may not read the directory, or write to that file.
+ *   -EBUSY          ANCILLARY_REPLACE: for 5 seconds, somebody has had a lock
+ *                   on the directory (flock(2)), perhaps this process; or the
+ *                   file that is there is a mount point.
  *   -ELOOP          path has too many symbolic links.
  *   -EINVAL         path NULL, or `@` alone; a type, mode or flag not known.
+ *   -ENOPROTOOPT    ANCILLARY_PASSPIDFD before Linux 6.5, ANCILLARY_NORIGHTS
+ *                   before Linux 6.16.
  *   -EAGAIN         ANCILLARY_DONTWAIT, and another process is just replacing
  *                   a socket in that directory.
  *   -EINTR          ANCILLARY_INTR, and a signal was handled.
@@ -836,10 +1426,18 @@ ssize_t ancillary_peer_label(int sock,
  *   -EAFNOSUPPORT   This process may not make AF_UNIX sockets, or the system
  *                   has none.
  *
- * A process that is killed in this very call can leave a temporary file
- * behind: `.ancillary-` with its process number, or the next one that was
- * free; with ANCILLARY_REPLACE `.ancillary-0`, which the next call with
- * ANCILLARY_REPLACE in that directory removes.
+ * A process that is killed in this very call can leave the temporary file
+ * behind, which the next call that replaces a socket in that directory
+ * removes.  (If several calls run there at once, also one with the number of
+ * the process, or the next one that was free.)  So does a failure where files
+ * can be made and not moved or removed (landlock(7) without
+ * LANDLOCK_ACCESS_FS_REMOVE_FILE), though not more than one; and if the
+ * directory is moved during the call, it can be in the one that is at its path
+ * then.
+ *
+ * An address has room for 107 bytes of path.  So /proc (proc(5)) is needed if
+ * there are more than 85 in front of the last slash, or if there are more than
+ * 107 in all and a socket file is to be replaced.
  *
  * Not a cancellation point (pthread_cancel(3)).  In a signal handler
  * ANCILLARY_REPLACE needs ANCILLARY_DONTWAIT: the handler may have interrupted
@@ -858,25 +1456,34 @@ ANCILLARY_NONNULL(1);
  *   path    as for ancillary_listen()
  *   type    SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, that of the other
  *           socket, with SOCK_NONBLOCK or'ed in or not
- *   flags   0, or ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
+ *   flags   0, or ANCILLARY_PASSCRED, ANCILLARY_PASSPIDFD, ANCILLARY_NORIGHTS,
+ *           ANCILLARY_DONTWAIT and ANCILLARY_INTR or'ed together
  *
- * The socket itself has no name, so the other side cannot answer datagrams
- * from it.  Waits while the other side has more connections waiting than it
- * listens for, unless ANCILLARY_DONTWAIT or SOCK_NONBLOCK is given.
+ * Waits while the other side has more connections waiting than it listens for,
+ * unless ANCILLARY_DONTWAIT or SOCK_NONBLOCK is given.
+ *
+ * A datagram socket gets an abstract name that the kernel chooses, by which
+ * the other side, and nobody else, can answer.  From another network namespace
+ * it cannot, and with a policy that forbids it (landlock(7)) it may not: there,
+ * pass it one end of a socketpair(2).  Where the name is refused the socket has
+ * none.  (With ANCILLARY_PASSCRED or ANCILLARY_PASSPIDFD the kernel gives the
+ * others such a name as well.)
  *
  * Returns the socket, which is yours to close and close-on-exec, or a negative
  * errno value:
  *
  *   -ECONNREFUSED   No process is bound to that name, or it does not listen;
  *                   or the file is not a socket.
- *   -ENOENT         path is empty, or the file does not exist.
+ *   -ENOENT         path is empty, or the file does not exist; or path is
+ *                   longer than 107 bytes, and /proc (proc(5)), which it takes
+ *                   then, is not mounted.
  *   -EACCES         This process may not write to the socket file, or not
  *                   search a directory on the way.
  *   -EPROTOTYPE     The other socket is of another type.
  *   -EAGAIN         The call may not wait, and the other side has no room for
  *                   a connection now.
  *   -EINTR          ANCILLARY_INTR, and a signal was handled.
- *   -ENOTDIR, -EISDIR, -ENAMETOOLONG, -ELOOP, -EINVAL
+ *   -ENOTDIR, -EISDIR, -ENAMETOOLONG, -ELOOP, -EINVAL, -ENOPROTOOPT
  *                   As for ancillary_listen().
  *   -EPERM          A datagram socket that is connected to another one; or a
  *                   security policy forbids it.

@@ -1,19 +1,13 @@
 //! File descriptors and credentials over Unix domain sockets, with a C ABI.
 //!
 //! `include/ancillary.h`, generated from the C functions here, is the public documentation.
-//! Inside, a call takes one way:
+//! The house has three floors, and arrows between them go downwards only:
 //!
-//! - `fd`, `fds`, `msg`, `creds`, `peer`, `rendezvous`: the C functions. They check arguments,
-//!   delegate, and convert the result.
-//! - `plain`: the usual call, straight through its system call.
-//! - `send`, `receive`, `lossless`: what happens to a message, one system call at a time.
-//! - `payload`: how far a payload has gone. `descriptors`: what becomes of descriptors received.
-//! - `control`: the layout of control data, cmsg(3). `sys`: the operating system.
-//! - `address`: names of sockets.
-//! - `ancil`: the functions of the older library of that name.
-//! - `arrays`: what C hands over as pointer and count. `identity`: who sent a message.
-//! - `errno`: how a result becomes a C return value. `constants`, `flags`: what a caller may
-//!   ask for.
+//! - `c`: what C sees. Its functions check, delegate, and convert the result.
+//! - `message`: what becomes of a message. `rendezvous`: how a socket gets its name and its file.
+//! - `sys`: the operating system, which nothing else calls.
+//!
+//! CONTRIBUTING has the map of all files.
 //!
 //! Nothing here allocates, locks, keeps state between calls, or panics: also in a build that checks
 //! arithmetic. Where the compiler cannot see that a result is in range, an operator would become
@@ -29,28 +23,10 @@
 // Which integer types C uses differs between systems.
 #![allow(clippy::unnecessary_cast)]
 
-mod address;
-mod ancil;
-mod arrays;
-pub mod constants;
-mod control;
-mod creds;
-mod descriptors;
-mod errno;
-mod fd;
-mod fds;
-mod flags;
-mod identity;
-mod lossless;
-mod msg;
-mod payload;
-mod peer;
-mod plain;
-mod receive;
+pub mod c;
+mod message;
 mod rendezvous;
-mod send;
 mod sys;
-mod version;
 
 /// No panic is reachable in a release build: were one, this name would stay undefined in the
 /// library and the check of its symbols would show it.

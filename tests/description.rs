@@ -9,7 +9,7 @@
 mod common;
 
 use common::header::split_comments;
-use common::{compiler, run_ok, shipped, source, TempDir};
+use common::{compiler, missing, run_ok, said, shipped, source, try_make, TempDir};
 use std::fmt::Write;
 use std::fs;
 use std::process::Command;
@@ -54,7 +54,7 @@ fn constants() -> Vec<String> {
     names.collect()
 }
 
-/// The members of a structure: type and name.
+/// The members of a structure: type and name, with the length of an array.
 fn members(declaration: &str) -> Vec<(String, String)> {
     let (_, body) = declaration.split_once('{').expect("a structure");
     let body = body.trim_end_matches('}').trim_end_matches(" }");
@@ -76,10 +76,11 @@ fn measured(structures: &[String]) -> String {
         let name = structure.split(" {").next().expect("a name");
         writeln!(program, "printf(\"{name}: %zu bytes\\n\", sizeof({name}));").unwrap();
         for (kind, member) in members(structure) {
+            let plain = member.split('[').next().expect("a name");
             writeln!(
                 program,
-                "printf(\"  %3zu %3zu  {kind} {member}\\n\", offsetof({name}, {member}), \
-                 sizeof((({name} *)0)->{member}));"
+                "printf(\"  %3zu %3zu  {kind} {member}\\n\", offsetof({name}, {plain}), \
+                 sizeof((({name} *)0)->{plain}));"
             )
             .unwrap();
         }
@@ -129,4 +130,14 @@ fn the_abi_is_as_described() {
         assert_eq!(now, described, "if this is meant, 'make abi' and say why in the commit");
     }
     assert_eq!(now, described, "if this is meant, 'make abi' and say why in the commit");
+}
+
+#[test]
+fn header_is_what_the_sources_say() {
+    let output = try_make("check-header", &[]);
+    let said = said(&output);
+    if said.contains("The crates of tools/header are not here") {
+        return missing("the crates of tools/header");
+    }
+    assert!(output.status.success(), "{said}\n'make header' writes it anew");
 }

@@ -7,12 +7,14 @@
 mod common;
 
 use common::document::{displays, documents, literal_lines, manual, Block, Document, Step};
-use common::program::{until, End, Program};
-use common::{compile, compiler, copy_source, leave_cargo, missing, run, run_ok, said};
-use common::{shipped, source, Link, TempDir};
+use common::program::{is_root, plain_message, until, End, Program};
+use common::{compile, compiler, copy_source, in_flight, leave_cargo, missing, run, run_ok, said};
+use common::{shipped, source, vendor, works, Link, TempDir};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
 use std::iter;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -23,14 +25,19 @@ type Names = BTreeSet<String>;
 // ---- Commands ----------------------------------------------------------------------------------
 
 /// Commands that are not run here, and why. Every other one is.
-const NOT_RUN: [(&str, &str); 19] = [
+const NOT_RUN: &[(&str, &str)] = &[
+    ("make check-c", ".ci/run does; it runs the same tests in C"),
+    ("make check-make", ".ci/run does; it takes minutes"),
+    ("make check-as-user", ".ci/run does; it runs the same tests, and needs root"),
     ("make check", "this test is a part of it"),
     ("make check-hostile", ".ci/run does; it takes a minute"),
     ("make check-valgrind", ".ci/run does; it takes a minute"),
     ("make check-threads", ".ci/run does; it needs a sanitizer"),
     ("make fuzz", ".ci/run does; it takes minutes"),
+    ("make check-deb", ".ci/run does; it needs Debian and root"),
     ("make check-msrv", ".ci/run does; it needs Debian and its older compiler"),
-    ("make cross-check", ".ci/run does; it needs root and Debian's other compilers"),
+    ("make cross-check", ".ci/run does; it needs Debian and root"),
+    ("make kernel-check", ".ci/run does; it takes minutes, and needs Debian's mirror"),
     ("make bench", "it takes minutes; .ci/run builds it"),
     ("make bench BENCH_PAGE=docs", "as above"),
     ("cargo test --test behaviour lossless", "it builds all tests once more"),
@@ -45,6 +52,8 @@ const NOT_RUN: [(&str, &str); 19] = [
     ("sudo make install", "it changes the machine; tests/install.rs installs elsewhere"),
     ("sudo ldconfig", "it changes the machine"),
     ("sudo apt-get install build-essential debhelper cargo rustc", "it changes the machine"),
+    ("sudo apt-get install gcc make cargo", "it changes the machine"),
+    ("sudo dnf install gcc make cargo", "as above"),
     ("cargo vendor --locked", "make check-deb does what follows from here, on Debian"),
     ("cp -R pkg/debian debian", "as above"),
     ("dpkg-buildpackage -us -uc -b", "as above"),
@@ -52,10 +61,30 @@ const NOT_RUN: [(&str, &str); 19] = [
         "sudo apt-get install ../libancillary1_*.deb ../libancillary-dev_*.deb",
         "it changes the machine",
     ),
+    ("cargo install --locked cargo-cyclonedx@0.5.9", ".ci/run does, but elsewhere"),
+    ("make check-release", "make check-dist does what follows from here, in a clone"),
+    ("git tag --sign --message 'libancillary 1.0.0' v1.0.0", "as above"),
+    ("git verify-tag v1.0.0", "as above"),
+    ("make dist", "as above"),
+    ("gpg --armor --detach-sign build/dist/SHA256SUMS", "as above"),
+    ("gpg --verify build/dist/SHA256SUMS.asc build/dist/SHA256SUMS", "as above"),
+    ("cd build/dist && sha256sum --check SHA256SUMS", "as above"),
+    ("cargo --version && xz --version && cargo-cyclonedx cyclonedx --version", "as above"),
 ];
 
 /// Programs that a machine can lack, of those that commands use.
-const TOOLS: [&str; 5] = ["cmake", "mandoc", "meson", "pkg-config", "python3"];
+const TOOLS: [&str; 10] = [
+    "bpftrace",
+    "cmake",
+    "mandoc",
+    "meson",
+    "pkg-config",
+    "python3",
+    "ss",
+    "strace",
+    "systemd-notify",
+    "systemd-socket-activate",
+];
 
 fn found(tool: &str) -> bool {
     Command::new(tool).arg("--version").output().is_ok()
@@ -63,7 +92,7 @@ fn found(tool: &str) -> bool {
 
 /// What a command needs and this machine lacks.
 fn lacking(command: &str) -> Option<String> {
-    let words = || command.split(|c: char| c.is_whitespace() || "()&;".contains(c));
+    let words = || command.split(|c: char| c.is_whitespace() || "()&;'".contains(c));
     let uses = |tool: &&&str| words().any(|word| word == **tool);
     if let Some(tool) = TOOLS.iter().filter(uses).find(|tool| !found(tool)) {
         return Some((*tool).to_owned());
@@ -132,6 +161,15 @@ fn printed_lines_are_compared() {
     }
 }
 
+/// What a release has for who builds without a network: these sources, with the crates in them.
+fn archive_with_crates(archive: &Path) {
+    let dir = TempDir::new();
+    let name = format!("libancillary-{}", env!("CARGO_PKG_VERSION"));
+    copy_source(&dir.path().join(&name));
+    vendor(&dir.path().join(&name).join("vendor"));
+    run_ok(Command::new("tar").arg("-C").arg(dir.path()).arg("-cJf").arg(archive).arg(&name));
+}
+
 /// A copy of the sources, in which `make` has been run and the files of a document are saved, on a
 /// machine where the library is installed.
 struct Place {
@@ -152,6 +190,10 @@ impl Place {
                 fs::write(file, &block.text).expect("a file");
             }
         }
+        let archive = format!("libancillary-{}-vendored.tar.xz", env!("CARGO_PKG_VERSION"));
+        if blocks.iter().any(|block| block.text.contains(&archive)) {
+            archive_with_crates(&place.top().join(archive));
+        }
         place
     }
 
@@ -166,12 +208,6 @@ impl Place {
     fn files(&self) -> Names {
         let entries = fs::read_dir(self.top()).expect("the folder");
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
-    /// How many files a reader sees. While the library makes a socket, its file has a hidden name:
-    /// nobody can connect to it by the one that is asked for.
-    fn visible(&self) -> usize {
-        self.files().iter().filter(|name| !name.starts_with('.')).count()
     }
 
     /// Compilers, the loader and pkg-config look there by themselves when the library is installed
@@ -190,12 +226,10 @@ impl Place {
         shell
     }
 
-    /// Runs the commands of a block. One with `&` behind goes on meanwhile; the next waits for the
-    /// file that it makes.
+    /// Runs the commands of a block.
     fn run(&self, steps: &[Step]) {
         let before = self.files();
         let mut built = Names::new();
-        let mut in_background = Vec::new();
         // Those of make say on standard error what they are doing.
         let tidy = |step: &Step| step.command.starts_with("cc ") || step.command.starts_with("./");
         for step in steps {
@@ -209,19 +243,17 @@ impl Place {
             built.extend(command.split(" -o ").skip(1).map(|rest| {
                 rest.split_whitespace().next().expect("the name of a program").to_owned()
             }));
-            if let Some(command) = command.strip_suffix('&') {
-                let visible = self.visible();
-                in_background.push(Program::start(&mut self.shell(command.trim())));
-                until("a file of a program in the background", || {
-                    (self.visible() > visible).then_some(())
-                });
-                continue;
+            let traced = command.strip_prefix(TRACE);
+            if traced.is_some() && !may_trace() {
+                return missing("root, with mounts of its own");
             }
-            let program = Program::start(&mut self.shell(command));
+            let mut shell = self.shell(traced.map_or(command, |_| WITH_EVENTS));
+            let program = Program::start(shell.env("TRACED", traced.unwrap_or_default()));
             let end = program.end();
             let complaints = program.complaints();
-            if end != End::Exited(0) && complaints.iter().any(|line| line.contains(LACKING)) {
-                return missing("a newer kernel");
+            let lacks = complaints.iter().find_map(|line| lacking_kernel(line));
+            if let Some(what) = lacks.filter(|_| end != End::Exited(0)) {
+                return missing(what);
             }
             assert_eq!(end, End::Exited(0), "{place}: {command}: {complaints:#?}");
             let lines = program.all_lines();
@@ -236,11 +268,6 @@ impl Place {
             }
             program.leaves_nothing();
         }
-        for program in in_background {
-            assert_eq!(program.end(), End::Exited(0), "{:#?}", program.complaints());
-            assert!(program.all_lines().is_empty() && program.complaints().is_empty());
-            program.leaves_nothing();
-        }
         if steps.iter().all(tidy) {
             let left: Names = self.files().difference(&before).cloned().collect();
             assert!(left.is_subset(&built), "{}: leaves {left:?}", steps[0].place);
@@ -248,8 +275,31 @@ impl Place {
     }
 }
 
-/// What is said of an option that the kernel does not have.
-const LACKING: &str = "Protocol not available";
+/// How a command begins that traces the kernel, and how it is run: where the events are that the
+/// kernel offers, which not every machine has mounted.
+const TRACE: &str = "sudo bpftrace ";
+const WITH_EVENTS: &str = "unshare --mount sh -c '
+    mount -t tracefs none /sys/kernel/tracing && eval \"exec bpftrace $TRACED\"'";
+
+fn may_trace() -> bool {
+    is_root() && works(Command::new("unshare").args(["--mount", "true"]))
+}
+
+/// What a program that failed lacks of the kernel, by what it says.
+fn lacking_kernel(complaint: &str) -> Option<&'static str> {
+    const LACKING: [(&str, &str); 9] = [
+        ("cgroup of the caller: No such file", "cgroups of version 2"),
+        ("landlock: this kernel", "Landlock that scopes abstract names (Linux 6.12)"),
+        ("landlock: ", "a kernel with Landlock"),
+        ("unshare: ", "the right to make a user namespace"),
+        ("strace: ", "the right to trace"),
+        ("mount: ", "a kernel with tracefs"),
+        ("ERROR: Error attaching probe", "a kernel that bpftrace can look into"),
+        ("Protocol not available", "a newer kernel"),
+        ("io_uring_queue_init: ", "a kernel that permits io_uring"),
+    ];
+    LACKING.iter().find(|(said, _)| complaint.contains(said)).map(|(_, what)| *what)
+}
 
 fn run_commands(document: &Document) {
     let place = Place::new(&document.blocks);
@@ -297,8 +347,13 @@ fn every_block_is_a_file_or_commands() {
                 "meson.build" => "meson",
                 _ => name,
             };
-            let used = commands.iter().any(|command| command.contains(tool));
-            assert!(used, "{place}: no command uses {name}");
+            // What these tools build is named in their files.
+            let lists = |other: &Block| matches!(other.language.as_str(), "cmake" | "meson");
+            let used = commands.iter().any(|command| command.contains(tool))
+                || document.blocks.iter().any(|other| lists(other) && other.text.contains(tool));
+            // Functions alone are compiled by the test below.
+            let alone = block.language == "c" && !block.text.contains(" main(");
+            assert!(used || alone, "{place}: no command uses {name}");
         }
     }
 }
@@ -315,7 +370,8 @@ fn commands_that_are_not_run_are_in_the_documents() {
 /// is such a target, or such a page.
 #[test]
 fn commands_in_the_text_are_possible() {
-    let makefile = fs::read_to_string(source().join("Makefile")).expect("the Makefile");
+    let makefiles = ["Makefile", "maintain.mk"].map(|name| fs::read_to_string(source().join(name)));
+    let makefile = makefiles.map(|text| text.expect("a makefile")).join("\n");
     let is_target = |name: &str| makefile.lines().any(|line| line.starts_with(&format!("{name}:")));
     for document in documents() {
         for command in document.quoted().into_iter().chain(commands(&document)) {
@@ -404,12 +460,32 @@ fn examples_of_the_manual_compile_and_run() {
             displays(&text).into_iter().partition(|text| text.contains("int main("));
         assert!(!programs.is_empty(), "{page} has no example");
         for (count, program) in programs.into_iter().enumerate() {
+            // One with a name takes arguments: a test of its own gives them.
+            if let Some(name) = file_of(&program) {
+                assert!(NAMED_PROGRAMS.contains(&name), "{page}: who runs {name}?");
+                continue;
+            }
             let name = format!("{page}.{count}");
             let (sources, folder) = (TempDir::new(), TempDir::new());
             let file = sources.path().join(format!("{name}.c"));
             fs::write(&file, program).expect("a file");
-            let program = compile(&name, &[file], Link::Shared, &[]);
-            run_ok(Command::new(program).current_dir(folder.path()).stdin(Stdio::null()));
+            let mut libraries = Vec::new();
+            if text.contains("#include <liburing.h>") {
+                if let Some(what) = lacking("$(pkg-config liburing)") {
+                    missing(&what);
+                    continue;
+                }
+                libraries.push("-luring");
+            }
+            let program = compile(&name, &[file], Link::Shared, &libraries);
+            let mut command = Command::new(program);
+            let output = run(command.current_dir(folder.path()).stdin(Stdio::null()));
+            if let Some(what) = lacking_kernel(&said(&output)).filter(|_| !output.status.success())
+            {
+                missing(what);
+                continue;
+            }
+            assert!(output.status.success(), "{name}: {}", said(&output));
             let left = fs::read_dir(folder.path()).expect("the folder").count();
             assert_eq!(left, 0, "{name} leaves files");
         }
@@ -418,6 +494,85 @@ fn examples_of_the_manual_compile_and_run() {
             assert!(text.trim_start().starts_with("struct anc"), "{page}: what is this?\n{text}");
         }
     }
+}
+
+/// The programs of the manual that have names, and tests of their own.
+const NAMED_PROGRAMS: [&str; 2] = ["keeper.c", "fetch.c"];
+
+/// The name of a program that begins with a comment that says it.
+fn file_of(program: &str) -> Option<&str> {
+    program.strip_prefix("/* ")?.split_whitespace().next()
+}
+
+/// A program of the manual that has a name.
+fn named_program(name: &str) -> PathBuf {
+    let file = format!("{name}.c");
+    let all = pages().into_iter().flat_map(|(_, text)| displays(&text));
+    let program = all.into_iter().find(|text| file_of(text) == Some(&file));
+    let sources = TempDir::new();
+    let path = sources.path().join(&file);
+    fs::write(&path, program.unwrap_or_else(|| panic!("no {file} in the manual"))).expect("a file");
+    compile(name, &[path], Link::Shared, &[])
+}
+
+/// Sends on a stream until no more fits.
+fn flood(mut stream: &UnixStream, bytes: &[u8]) {
+    stream.set_nonblocking(true).expect("a socket");
+    while stream.write(bytes).is_ok() {}
+}
+
+#[test]
+fn the_server_of_the_manual_serves_a_hundred_clients() {
+    const CLIENTS: usize = 100;
+    let _in_flight = in_flight::up_to(1200);
+    let dir = TempDir::new();
+    let (socket, files) = (dir.path().join("socket"), dir.path().join("files"));
+    fs::create_dir(&files).expect("a folder");
+    fs::write(files.join("one"), "first\n").expect("a file");
+    fs::write(files.join("two"), "second\n").expect("a file");
+    let mut command = Command::new(named_program("keeper"));
+    let server = Program::start(command.arg(&socket).arg(&files));
+    until("the socket", || socket.exists().then_some(()));
+    let fetch = named_program("fetch");
+    let start = |names: &[&str]| Program::start(Command::new(&fetch).arg(&socket).args(names));
+    let served = || {
+        let client = start(&["one", "missing", "../files/one", "two"]);
+        assert_eq!(client.end(), End::Exited(1));
+        assert_eq!(client.all_lines(), ["first", "second"]);
+        let said = ["missing: No such file or directory", "../files/one: Permission denied"];
+        assert_eq!(client.complaints(), said);
+        client.leaves_nothing();
+    };
+    served();
+
+    // Some say nothing, and some ask and never read: another is served as before. These get few
+    // files, which are in flight.
+    let connect = || UnixStream::connect(&socket).expect("a connection");
+    let others: Vec<_> = (1..CLIENTS).map(|_| connect()).collect();
+    for mut other in others.iter().step_by(10) {
+        other.write_all(&plain_message(1, "one", 0).repeat(20)).expect("a socket");
+        flood(other, &plain_message(1, "missing", 0));
+    }
+    served();
+    // Who makes no sense is disconnected.
+    drop(others);
+    let mut other = connect();
+    other.write_all(&[1; 16]).expect("a socket");
+    assert_eq!(other.read(&mut [0]).expect("the end"), 0);
+
+    // There are more than it takes at a time, and each has more requests than it answers at once.
+    let names = ["one", "two"].repeat(40);
+    let clients: Vec<_> = (0..CLIENTS + CLIENTS / 5).map(|_| start(&names)).collect();
+    for client in clients {
+        assert_eq!(client.end(), End::Exited(0), "{:?}", client.complaints());
+        assert_eq!(client.all_lines(), ["first", "second"].repeat(40));
+        client.leaves_nothing();
+    }
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.end(), End::Exited(0));
+    assert!(server.complaints().is_empty(), "{:?}", server.complaints());
+    server.leaves_nothing();
+    assert!(!socket.exists());
 }
 
 #[test]
@@ -474,6 +629,46 @@ fn links_lead_somewhere() {
     }
 }
 
+#[test]
+fn errors_of_the_cookbook_are_those_of_the_manual() {
+    let text = Document::read("docs/cookbook.md").text;
+    let (_, section) = text.split_once("\n### Errors and their usual causes\n").expect("a section");
+    let table = section.split("```").next().expect("a table");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| "));
+    let says = rows.filter_map(|row| row.split('|').next()).collect::<Vec<_>>().join("\n");
+    let manual: Vec<_> = pages().into_iter().map(|(_, text)| text).collect();
+    let listed = |name: &str| {
+        let is_item = |line: &str| line.starts_with(".It Bq Er ") && line.contains(name);
+        manual.iter().any(|page| page.lines().any(is_item))
+    };
+    let names = quoted(&says);
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        assert!(listed(name), "no page lists {name}");
+    }
+}
+
+/// A file of the sources that stands between backquotes, by its folder.
+#[test]
+fn named_files_are_there() {
+    const FOLDERS: [&str; 8] =
+        ["c-examples/", "docs/", "include/", "man/", "pkg/", "src/", "tests/", "tools/"];
+    let mut count = 0;
+    for document in documents() {
+        let folder = source().join(&document.name);
+        let folder = folder.parent().expect("a folder");
+        for name in document.quoted() {
+            let is_path = |c: char| c.is_alphanumeric() || "/._-".contains(c);
+            if FOLDERS.iter().any(|start| name.starts_with(start)) && name.chars().all(is_path) {
+                let there = source().join(&name).exists() || folder.join(&name).exists();
+                assert!(there, "{}: {name} is not there", document.name);
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 30, "{count} found");
+}
+
 // ---- Tests that are named ------------------------------------------------------------------------
 
 /// What stands between backquotes.
@@ -523,16 +718,44 @@ fn named_tests_are_there() {
 
 #[test]
 fn every_promise_names_a_test() {
-    let text = Document::read("README.md").text;
-    let (_, promises) = text.split_once("\n## What it promises\n").expect("the section");
-    let table = promises.split("\n## ").next().expect("a section");
-    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.ends_with("held by |"));
+    let text = Document::read("docs/promises.md").text;
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.ends_with("held by |"));
     let mut count = 0;
     for row in rows {
         assert!(row.contains("| `tests/"), "{row}");
         count += 1;
     }
     assert!(count > 10);
+}
+
+/// Programs of cases that `tests/README.md` has in a line with others.
+const IN_A_LINE_WITH: [(&str, &str); 3] = [
+    ("peers.c", "tests/peers.rs"),
+    ("reload.c", "tests/abi.rs"),
+    ("syscalls.c", "tests/system_calls.rs"),
+];
+
+#[test]
+fn every_program_of_tests_is_on_their_map() {
+    let map = Document::read("tests/README.md");
+    let prose = map.prose();
+    let named: BTreeSet<_> = quoted(&prose).into_iter().collect();
+    let listed = |folder: &str| {
+        let entries = fs::read_dir(source().join(folder)).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file())
+    };
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    for path in listed("tests").filter(|path| path.extension().is_some_and(|is| is == "rs")) {
+        let name = format!("tests/{}", name(&path));
+        assert!(named.contains(&name[..]), "{name}");
+    }
+    for path in listed("tests/c").filter(|path| path.extension().is_some_and(|is| is == "c")) {
+        let name = name(&path);
+        let other = IN_A_LINE_WITH.iter().find(|(program, _)| *program == name);
+        let home = other.map_or(&name[..], |(_, home)| home);
+        let is_program = fs::read_to_string(&path).expect("a text").contains("\nCHECK_MAIN(");
+        assert!(!is_program || named.contains(home), "{name}");
+    }
 }
 
 /// What `make check` is said to print is what it does.
@@ -544,12 +767,12 @@ fn printed_tests_are_there() {
     assert!(!names.is_empty());
     let programs = fs::read_to_string(source().join("tests/behaviour.rs")).expect("the tests");
     for name in names {
-        let (program, test) = name.split_once("::").expect("a program and a test");
+        let program = name.strip_prefix("shared::").expect("with the shared library");
         let known = programs.lines().any(|line| {
             let line = line.trim_start();
             line.strip_prefix(program).is_some_and(|rest| rest.starts_with([' ', ';']))
         });
-        assert!(known && programs.contains(&format!("fn {test}()")), "{name}");
+        assert!(known, "{name}");
     }
 }
 

@@ -5,35 +5,23 @@
 
 mod common;
 
-use common::{copy_source, make, missing, run, run_ok, said, shipped, source, TempDir};
-use std::collections::BTreeMap;
+use common::{
+    copy_source, files, make, missing, run, run_ok, said, shipped, source, state, try_make, TempDir,
+};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
-/// The files below a folder, with what they hold; links with what they name.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_symlink() {
-            let target = fs::read_link(&path).expect("a link");
-            found.insert(path, target.into_os_string().into_encoded_bytes());
-        } else if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            let content = fs::read(&path).expect("a file");
-            found.insert(path, content);
-        }
-    }
-    found
-}
+const PROGRAM: &str = concat!(
+    "#include <ancillary.h>\n#include <string.h>\n",
+    "int main(void) { return strcmp(ancillary_version(), \"",
+    env!("CARGO_PKG_VERSION"),
+    "\") != 0; }\n"
+);
 
-const PROGRAM: &str = "#include <ancillary.h>
-#include <string.h>
-int main(void) { return strcmp(ancillary_version(), \"1.0.0\") != 0; }
-";
+/// The file of the shared library.
+const SHARED: &str = concat!("libancillary.so.", env!("CARGO_PKG_VERSION"));
 
 /// Compiles a program with what pkg-config says and nothing else, and runs it.
 fn build_and_run(dir: &Path, prefix: &Path, static_library: bool, more: &[&str]) {
@@ -66,7 +54,7 @@ fn programs_are_built_with_pkg_config() {
     build_and_run(dir.path(), &prefix, false, &[]);
     build_and_run(dir.path(), &prefix, true, &["-static"]);
     // With the archive alone the linker takes that.
-    for name in ["libancillary.so", "libancillary.so.1", "libancillary.so.1.0.0"] {
+    for name in ["libancillary.so", "libancillary.so.1", SHARED] {
         fs::remove_file(prefix.join("lib").join(name)).expect("a library");
     }
     build_and_run(dir.path(), &prefix, true, &[]);
@@ -84,6 +72,7 @@ fn folders_are_those_asked_for() {
         "LIBDIR=/usr/lib/some-triple".to_owned(),
         "INCLUDEDIR=/usr/include/some".to_owned(),
         "MANDIR=/opt/man".to_owned(),
+        "LICENSEDIR=/opt/licences".to_owned(),
     ];
     make("install", &variables);
     let installed = files(&root);
@@ -91,13 +80,17 @@ fn folders_are_those_asked_for() {
     let library = "usr/lib/some-triple/libancillary.so";
     assert_eq!(has(library).map(Vec::as_slice), Some(&b"libancillary.so.1"[..]));
     let link = has(&format!("{library}.1")).map(Vec::as_slice);
-    assert_eq!(link, Some(&b"libancillary.so.1.0.0"[..]));
-    assert!(has(&format!("{library}.1.0.0")).is_some());
+    assert_eq!(link, Some(SHARED.as_bytes()));
+    assert!(has(&format!("usr/lib/some-triple/{SHARED}")).is_some());
     assert!(has("usr/lib/some-triple/libancillary.a").is_some());
     assert!(has("usr/include/some/ancillary.h").is_some());
     assert!(has("opt/man/man3/ancil_send_fd.3").is_some());
     let alias = has("opt/man/man3/ancil_recv_fd.3").map(Vec::as_slice);
     assert_eq!(alias, Some(&b"ancil_send_fd.3"[..]));
+    for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        let text = fs::read(source().join(name)).expect(name);
+        assert!(has(&format!("opt/licences/{name}")) == Some(&text), "{name}");
+    }
     let config = has("usr/lib/some-triple/pkgconfig/ancillary.pc").expect("the pkg-config file");
     let config = String::from_utf8_lossy(config);
     assert!(config.contains("prefix=/usr\n"), "{config}");
@@ -108,25 +101,36 @@ fn folders_are_those_asked_for() {
     assert!(files(&root).is_empty(), "{:?}", files(&root).keys());
 }
 
-/// Names and times of change of all files below a folder.
-fn state(folder: &Path) -> Vec<(PathBuf, i64, i64)> {
-    let times = |path: PathBuf| {
-        let file = fs::symlink_metadata(&path).expect("a file");
-        (path, file.ctime(), file.ctime_nsec())
-    };
-    files(folder).into_keys().map(times).collect()
+/// What stands where a file is to be is replaced, and what it leads to left alone.
+#[test]
+fn links_in_the_place_of_files_are_not_followed() {
+    let dir = TempDir::new();
+    let (prefix, others) = (dir.path().join("prefix"), dir.path().join("others"));
+    fs::create_dir(&others).expect("a folder");
+    fs::write(others.join("kept"), "another's").expect("a file");
+    let variables = [format!("PREFIX={}", prefix.display())];
+    make("install", &variables);
+    let installed = files(&prefix);
+    for target in [others.join("kept"), others.clone()] {
+        for path in installed.keys() {
+            fs::remove_file(path).expect("what was installed");
+            symlink(&target, path).expect("a link");
+        }
+        let output = try_make("install", &variables);
+        assert!(output.status.success(), "{}: {}", target.display(), said(&output));
+        assert!(files(&prefix) == installed, "{}: it differs", target.display());
+        let there = files(&others);
+        assert!(there.len() == 1 && there[&others.join("kept")] == b"another's", "{there:?}");
+    }
+    make("uninstall", &variables);
+    assert!(files(&prefix).is_empty(), "{:?}", files(&prefix).keys());
 }
 
 #[test]
 fn builds_are_the_same_offline_and_leave_the_source_alone() {
     let dir = TempDir::new();
     let vendor = dir.path().join("vendor");
-    run_ok(
-        Command::new("cargo")
-            .args(["vendor", "--quiet", "--locked", "--manifest-path"])
-            .arg(source().join("Cargo.toml"))
-            .arg(&vendor),
-    );
+    common::vendor(&vendor);
     let libraries = ["one", "another-place"].map(|name| {
         let from = dir.path().join(name);
         copy_source(&from);
@@ -134,9 +138,8 @@ fn builds_are_the_same_offline_and_leave_the_source_alone() {
         let build = dir.path().join(format!("build of {name}").replace(' ', "-"));
         let mut make = Command::new("make");
         common::leave_cargo(&mut make);
-        make.current_dir(dir.path())
-            .arg("-f")
-            .arg(from.join("Makefile"))
+        make.arg("-C")
+            .arg(&from)
             .arg(format!("BUILD={}", build.display()))
             .arg(format!("VENDOR={}", vendor.display()))
             // With nothing that was fetched before, and no way to fetch.
@@ -145,8 +148,7 @@ fn builds_are_the_same_offline_and_leave_the_source_alone() {
         let output = run(&mut make);
         assert!(output.status.success(), "{}", said(&output));
         assert_eq!(state(&from), before, "the build changed its source");
-        ["libancillary.a", "libancillary.so.1.0.0"]
-            .map(|name| fs::read(build.join(name)).expect("a library"))
+        ["libancillary.a", SHARED].map(|name| fs::read(build.join(name)).expect("a library"))
     });
     assert!(libraries[0] == libraries[1], "two builds differ");
     let shipped = [&shipped().archive, &shipped().shared].map(|file| fs::read(file).expect("it"));

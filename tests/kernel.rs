@@ -1,5 +1,5 @@
 //! The library on a kernel that does its worst: calls that fail, each in its turn, and control
-//! data that none should give.
+//! data that none should give; and with a peer that does its worst.
 
 // The library builds with Rust 1.63; its tests may need a newer one.
 #![allow(clippy::incompatible_msrv)]
@@ -34,11 +34,11 @@ fn documented() -> String {
 }
 
 /// Compiles a program, runs all its cases, and shows what it says if one fails.
-fn pass(name: &str, files: &[&str], link: Link, extra: &[&str]) -> PathBuf {
+fn pass(name: &str, files: &[&str], extra: &[&str]) -> PathBuf {
     let files: Vec<_> = files.iter().map(|file| c_file(file)).collect();
-    let program = compile(name, &files, link, extra);
+    let program = compile(name, &files, Link::Shared, extra);
     let dir = TempDir::new();
-    let scripts = source().join("fuzz/corpus/receive");
+    let scripts = source().join("fuzz/corpus");
     let mut command = Command::new(&program);
     let output = run(command.env("TMPDIR", dir.path()).env("ANCILLARY_TEST_SCRIPTS", scripts));
     assert!(output.status.success(), "{}: {}\n{}", program.display(), output.status, said(&output));
@@ -46,22 +46,36 @@ fn pass(name: &str, files: &[&str], link: Link, extra: &[&str]) -> PathBuf {
 }
 
 /// What the library needs of the C library that cannot fail.
-const CANNOT_FAIL: [&str; 7] = [
+const CANNOT_FAIL: [&str; 10] = [
     "__errno_location",
+    "clock_gettime",
     "getgid",
     "getpid",
     "getuid",
     "memcpy",
+    "memmove",
     "memset",
     "pthread_setcancelstate",
+    "strnlen",
 ];
 
-fn each_call_can_fail(link: Link) {
-    const FILES: [&str; 7] =
-        ["each_call.c", "fault.c", "calls.c", "check.c", "kit.c", "place.c", "shim.c"];
+/// Runs a program of `fault.c`.
+fn pass_faults(name: &str, more: &str) -> PathBuf {
+    let own = format!("{name}.c");
+    let files = [&own, "fault.c", "calls.c", "check.c", "kit.c", "shim.c", more];
     let tables = TempDir::new();
     fs::write(tables.path().join("documented.h"), documented()).expect("a table");
-    let program = pass("each_call", &FILES, link, &[&format!("-I{}", tables.path().display())]);
+    pass(name, &files, &[&format!("-I{}", tables.path().display())])
+}
+
+#[test]
+fn each_call_of_a_channel_can_fail() {
+    pass_faults("channel_faults", "channel_kit.c");
+}
+
+#[test]
+fn each_call_can_fail() {
+    let program = pass_faults("each_call", "place.c");
     let replaced = nm(&["--extern-only", "--defined-only"], &program);
     for name in nm(&["--undefined-only"], &shipped().archive) {
         let known = CANNOT_FAIL.contains(&name.as_str()) || replaced.contains(&name);
@@ -81,38 +95,23 @@ fn can_sanitize() -> bool {
     run(compiler.args(SANITIZED).arg(&file).arg("-o").arg(program)).status.success()
 }
 
-fn control_data_is_not_believed(link: Link) {
+/// What programs need that follow scripts.
+const FOLLOWING: [&str; 5] = ["reader.c", "kept.c", "calls.c", "check.c", "kit.c"];
+
+fn follows_scripts(name: &str, files: &[&str]) {
     if !can_sanitize() {
         return missing("a C compiler with sanitizers");
     }
-    const FILES: [&str; 5] = ["control.c", "script.c", "calls.c", "check.c", "kit.c"];
-    pass("control", &FILES, link, &SANITIZED);
+    pass(name, &[files, &FOLLOWING].concat(), &SANITIZED);
 }
 
-mod shared {
-    use super::Link;
-
-    #[test]
-    fn each_call_can_fail() {
-        super::each_call_can_fail(Link::Shared);
-    }
-
-    #[test]
-    fn control_data_is_not_believed() {
-        super::control_data_is_not_believed(Link::Shared);
-    }
+#[test]
+fn control_data_is_not_believed() {
+    follows_scripts("control", &["control.c", "script.c"]);
 }
 
-mod archive {
-    use super::Link;
-
-    #[test]
-    fn each_call_can_fail() {
-        super::each_call_can_fail(Link::Static);
-    }
-
-    #[test]
-    fn control_data_is_not_believed() {
-        super::control_data_is_not_believed(Link::Static);
-    }
+#[test]
+fn peers_are_not_believed() {
+    const FILES: [&str; 3] = ["channel_hostile.c", "channel_script.c", "stream_end.c"];
+    follows_scripts("channel_hostile", &FILES);
 }

@@ -9,10 +9,11 @@ mod common;
 
 use common::program::{receive_by_hand, send_by_hand, until, user, with_deadline};
 use common::program::{End, Process, Program, DESCRIPTORS};
-use common::{kept, make, missing, run_ok, source, works, TempDir};
+use common::{in_flight, kept, make, missing, run_ok, source, works, TempDir};
 use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
@@ -51,40 +52,61 @@ macro_rules! languages {
 // ---- The languages -----------------------------------------------------------------------------
 
 languages! {
-    cpp,
-    go: passes_go_test,
+    cpp: passes_its_tests,
+    go: hears_what_all_others_tell: passes_go_test,
     java: passes_the_class_of_tests,
     luajit: passes_the_script_of_tests,
     node: passes_the_script_of_tests,
     perl: passes_the_script_of_tests,
     php: passes_the_script_of_tests,
-    python_cffi: passes_the_script_of_tests,
-    python_ctypes: passes_the_script_of_tests,
-    ruby_ffi: passes_the_script_of_tests,
-    ruby_fiddle: passes_the_script_of_tests,
-    rust,
+    python_cffi:
+        hears_what_all_others_tell: passes_the_script_of_tests: waits_as_event_loops_do: differs_in_its_binding_alone,
+    python_ctypes: hears_what_all_others_tell: passes_the_script_of_tests: waits_as_event_loops_do,
+    ruby_ffi: hears_what_all_others_tell: passes_the_script_of_tests: differs_in_its_binding_alone,
+    ruby_fiddle: hears_what_all_others_tell: passes_the_script_of_tests,
+    rust: hears_what_all_others_tell: passes_cargo_test,
 }
 
 fn cpp(place: &Place) -> Ready {
     place.probe("c++", &["--version"])?;
-    let program = place.build.join("pass");
     let flags = place.probe("pkg-config", &["--cflags", "--libs", "ancillary"])?;
-    let mut build = place.command("c++");
-    build.args(["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-o"]).arg(&program);
-    build.arg(place.example("cpp/pass.cpp")).args(flags.split_whitespace());
-    run_ok(&mut build);
+    for name in ["pass", "test_ancillary"] {
+        let mut build = place.command("c++");
+        build.args(["-std=c++17", "-pthread", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]);
+        build.arg(place.example("cpp").join(name).with_extension("cpp"));
+        run_ok(build.args(flags.split_whitespace()).arg("-o").arg(place.build.join(name)));
+    }
+    Ok(place.command(place.build.join("pass")))
+}
+
+/// What the programs do with channels, in C.
+static C: Language = Language::new("c", c);
+
+fn c(place: &Place) -> Ready {
+    let flags = place.probe("pkg-config", &["--cflags", "--libs", "ancillary"])?;
+    let program = place.build.join("channel_pass");
+    let mut build = place.command("cc");
+    build.args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]);
+    build.arg(source().join("tests/c/channel_pass.c")).args(flags.split_whitespace());
+    run_ok(build.arg("-o").arg(&program));
     Ok(place.command(program))
 }
 
 fn go(place: &Place) -> Ready {
     place.probe("go", &["version"])?;
     place.probe("pkg-config", &["--version"])?;
-    let program = place.build.join("pass");
+    let mut program = place.command(place.build.join("pass"));
+    // Go does not see that a header has changed, and would take from its cache what it has made with
+    // the one before.
+    let mut header = DefaultHasher::new();
+    fs::read(place.prefix.join("include/ancillary.h")).expect("the header").hash(&mut header);
+    program.env("CGO_CFLAGS", format!("-O2 -g -DANCILLARY_HEADER={}", header.finish()));
     let mut build = place.command("go");
+    build.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     // Without looking for a repository, which git may refuse to show to this user.
     build.current_dir(place.example("go")).args(["build", "-buildvcs=false", "-o"]);
-    run_ok(build.arg(&program).arg("."));
-    Ok(place.command(program))
+    run_ok(build.arg(program.get_program()).arg("."));
+    Ok(program)
 }
 
 fn java(place: &Place) -> Ready {
@@ -141,10 +163,7 @@ fn php(place: &Place) -> Ready {
 
 fn python_cffi(place: &Place) -> Ready {
     place.probe("pkg-config", &["--version"])?;
-    // Where .ci/run puts it.
-    let environment = source().join("build/venv/bin/python");
-    let mut python = python(place, &environment, "cffi")
-        .or_else(|_| python(place, Path::new("python3"), "cffi"))?;
+    let mut python = python(place, "cffi")?;
     let wrapper = place.example("python/with-cffi");
     let mut build = place.command(python.get_program());
     run_ok(build.arg(wrapper.join("build_ancillary.py")).arg(&place.build));
@@ -154,16 +173,20 @@ fn python_cffi(place: &Place) -> Ready {
 }
 
 fn python_ctypes(place: &Place) -> Ready {
-    let mut python = python(place, Path::new("python3"), "ctypes")?;
+    let mut python = python(place, "ctypes")?;
     python.env("PYTHONPATH", place.example("python/with-ctypes"));
     python.arg(place.example("python/pass.py"));
     Ok(python)
 }
 
 /// An interpreter that has a module: itself, and not what chooses one of several.
-fn python(place: &Place, chosen: &Path, module: &str) -> Ready {
-    let program =
-        place.probe(chosen, &["-c", &format!("import {module}, sys; print(sys.executable)")])?;
+fn python(place: &Place, module: &str) -> Ready {
+    let show = format!("import {module}, sys; print(sys.executable)");
+    // Where .ci/run puts it.
+    let environment = source().join("build/venv/bin/python");
+    let program = place
+        .probe(&environment, &["-c", &show])
+        .or_else(|_| place.probe("python3", &["-c", &show]))?;
     let mut python = place.command(program.trim());
     python.env("PYTHONPYCACHEPREFIX", &place.build);
     Ok(python)
@@ -185,11 +208,14 @@ fn ruby(place: &Place, library: &str, wrapper: &str) -> Ready {
 }
 
 fn rust(place: &Place) -> Ready {
+    let mut program = place.command(place.build.join("debug/pass"));
+    program.env("RUSTFLAGS", format!("-L native={}", place.prefix.join("lib").display()));
     let mut build = place.command("cargo");
     build.args(["build", "--quiet", "--locked", "--manifest-path"]);
     build.arg(place.example("rust/Cargo.toml")).arg("--target-dir").arg(&place.build);
-    run_ok(build.env("RUSTFLAGS", format!("-L native={}", place.prefix.join("lib").display())));
-    Ok(place.command(place.build.join("debug/pass")))
+    build.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run_ok(&mut build);
+    Ok(program)
 }
 
 // ---- How they are run --------------------------------------------------------------------------
@@ -368,6 +394,20 @@ fn received(files: usize, payload: &str, pid: i32) -> Vec<String> {
     lines
 }
 
+/// The lines of a receiver about three messages from that process, of which one has files.
+fn heard(files: usize, payload: &str, pid: i32) -> Vec<String> {
+    let message = |kind, files, payload: &str| {
+        let bytes = payload.len();
+        let beginning = format!("message {kind} from {pid}: {files} descriptors, {bytes} bytes");
+        [beginning, format!("payload: {payload}")]
+    };
+    let mut lines = Vec::from(message(1, 0, payload));
+    lines.extend(message(2, files, payload));
+    lines.extend((1..=files).map(|i| format!("file {i} of {files}, made by {pid}")));
+    lines.extend(message(3, 0, ""));
+    lines
+}
+
 /// Runs a program that is to succeed, and returns its process number and what it says.
 fn succeeds(command: &mut Command) -> (i32, Vec<String>) {
     let program = Program::start(command);
@@ -399,6 +439,7 @@ fn reads_what_all_others_send(receiver: &Language) {
     assert_eq!(fs::metadata(&receiver.socket).unwrap().mode() & 0o777, 0o600);
     for sender in all() {
         for (files, given, payload) in CASES {
+            let _in_flight = in_flight::up_to(files);
             let mut command = sender.command("send", &receiver.socket, &[&files.to_string()]);
             let (pid, said) = succeeds(command.args(given));
             assert_eq!(said, [format!("sent {files} descriptors, {} bytes", payload.len())]);
@@ -406,6 +447,45 @@ fn reads_what_all_others_send(receiver: &Language) {
         }
     }
     receiver.ends(&[]);
+}
+
+/// Those whose wrappers have channels, as far as they are there, and C.
+fn with_channels() -> Vec<&'static Language> {
+    const NAMES: [&str; 6] =
+        ["go", "python_cffi", "python_ctypes", "ruby_ffi", "ruby_fiddle", "rust"];
+    let wrapped = LANGUAGES.iter().filter(|language| NAMES.contains(&language.name));
+    wrapped.chain([&C]).filter(|language| language.ready().is_ok()).collect()
+}
+
+fn hears_what_all_others_tell(receiver: &Language) {
+    // The descriptors of the one are gathered with messages before and behind, those of the other
+    // are split.
+    const CASES: [(usize, Option<&str>); 2] = [(1, None), (300, Some("dreißig mal zehn"))];
+    let senders = with_channels();
+    let connections = senders.len() * CASES.len() + 1;
+    let mut receiver = Receiver::start(receiver, "hear", &["300"], connections);
+    for sender in senders {
+        for (files, given) in CASES {
+            let _in_flight = in_flight::up_to(files);
+            let mut command = sender.command("tell", &receiver.socket, &[&files.to_string()]);
+            let (pid, said) = succeeds(command.args(given));
+            let payload = given.unwrap_or_default();
+            assert_eq!(said, [format!("sent {files} descriptors, {} bytes", payload.len())]);
+            assert_eq!(receiver.next(), heard(files, payload, pid), "from {}", sender.name);
+        }
+    }
+    // The end comes within a message.
+    receiver.connect().write_all(&20_u32.to_ne_bytes()).unwrap();
+    assert!(receiver.next().is_empty());
+    receiver.ends(&["hear: Protocol error"]);
+}
+
+#[test]
+fn c_hears_what_all_others_tell() {
+    match C.ready() {
+        Ok(_) => hears_what_all_others_tell(&C),
+        Err(what) => missing(&format!("C ({what})")),
+    }
 }
 
 fn knows_who_sends(language: &Language) {
@@ -447,12 +527,57 @@ fn passes_the_script_of_tests(language: &Language) {
     passes(language.like(program.get_program()).args(arguments).arg(tests));
 }
 
+/// The wrappers for Python wait with what these have put in the place of its functions.
+fn waits_as_event_loops_do(language: &Language) {
+    let script = source().join("ffi-examples/python/test_event_loops.py");
+    for event_loop in ["gevent", "eventlet"] {
+        let python = language.program();
+        let python = python.get_program();
+        if works(language.like(python).args(["-c", &format!("import {event_loop}")])) {
+            passes(language.like(python).arg(&script).arg(event_loop));
+        } else {
+            missing(&format!("{} ({event_loop})", language.name));
+        }
+    }
+}
+
+/// Two wrappers of a language are the same behind a line that says so.
+fn differs_in_its_binding_alone(language: &Language) {
+    const LINE: &str = "# ---- What follows is the same with ";
+    let folder = source().join("ffi-examples").join(language.name.split('_').next().unwrap());
+    let texts: Vec<String> = fs::read_dir(&folder)
+        .unwrap()
+        .flat_map(|entry| fs::read_dir(entry.unwrap().path()))
+        .flatten()
+        .map(|file| file.unwrap().path())
+        .filter(|file| file.file_stem().is_some_and(|name| name == "ancillary"))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let common: Vec<&str> = texts.iter().map(|text| text.split_once(LINE).unwrap().1).collect();
+    assert_eq!(common.len(), 2);
+    assert!(common[0] == common[1], "{} differ", folder.display());
+}
+
 /// Beside the class of the program there is one that tests the wrapper.
 fn passes_the_class_of_tests(language: &Language) {
     let program = language.program();
     let mut arguments: Vec<_> = program.get_args().collect();
     arguments.pop();
     passes(language.like(program.get_program()).args(arguments).arg("TestAncillary"));
+}
+
+/// Beside the program there is one that tests the wrapper.
+fn passes_its_tests(language: &Language) {
+    let tests = Path::new(language.program().get_program()).with_file_name("test_ancillary");
+    passes(&mut language.like(tests));
+}
+
+fn passes_cargo_test(language: &Language) {
+    let program = language.program();
+    let mut test = language.like("cargo");
+    test.args(["test", "--quiet", "--locked", "--manifest-path"]);
+    test.arg(source().join("ffi-examples/rust/Cargo.toml")).arg("--target-dir");
+    passes(test.arg(Path::new(program.get_program()).ancestors().nth(2).unwrap()));
 }
 
 fn passes_go_test(language: &Language) {
@@ -470,6 +595,8 @@ fn passes_go_test(language: &Language) {
 }
 
 fn passes(command: &mut Command) {
+    // Tests of wrappers send 600 descriptors in one call.
+    let _in_flight = in_flight::up_to(650);
     let program = Program::start(command);
     assert_eq!(
         program.end(),

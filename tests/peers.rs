@@ -1,12 +1,13 @@
-//! Conversations with programs that pass descriptors without the library, by what their languages
-//! have for it: `tests/peers`. The other side is `tests/c/peers.c`.
+//! Conversations with programs that pass descriptors by what their languages have for it, without the
+//! library or with its control data alone: `tests/peers`. The other side is `tests/c/peers.c`.
 
 // The library builds with Rust 1.63; its tests may need a newer one.
 #![allow(clippy::incompatible_msrv)]
 
 mod common;
 
-use common::{cases, compiler, leave_cargo, missing, pass, run_ok, source, works, Link, TempDir};
+use common::{cases, compiler, leave_cargo, missing, pass, run_ok, shipped, source, works};
+use common::{Link, TempDir};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,6 +24,8 @@ fn talk_with(peer: &Path, script: Option<&Path>, which: &[&str]) {
     let dir = TempDir::new();
     let mut command = Command::new(cases("peers", Link::Shared, &[], &[]));
     command.args(which).env("PEER", peer).env_remove("PEER_SCRIPT").env("TMPDIR", dir.path());
+    // For those that use it.
+    command.env("LD_LIBRARY_PATH", &shipped().dir);
     if let Some(script) = script {
         command.env("PEER_SCRIPT", script);
     }
@@ -46,8 +49,8 @@ fn c_by_hand() {
     talk_with(&program, None, ALL);
 }
 
-#[test]
-fn go_unix_rights() {
+/// Talks with a program in Go, which is built in this environment.
+fn go(name: &str, variables: &[(&str, &str)]) {
     if !works(Command::new("go").arg("version")) {
         return missing("Go");
     }
@@ -55,11 +58,24 @@ fn go_unix_rights() {
     let program = dir.path().join("go");
     let mut go = Command::new("go");
     leave_cargo(&mut go);
-    // It takes no C compiler, no other version of itself and no folder of the user's.
-    go.env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local").env("GOFLAGS", "");
-    go.env("GOCACHE", dir.path().join("cache"));
-    run_ok(go.arg("build").arg("-o").arg(&program).arg(file("go.go")));
+    // It takes no other version of itself and no folder of the user's.
+    go.env("GOTOOLCHAIN", "local").env("GOFLAGS", "").env("GOCACHE", dir.path().join("cache"));
+    go.envs(variables.iter().copied());
+    run_ok(go.arg("build").arg("-o").arg(&program).arg(file(name)));
     talk_with(&program, None, ALL);
+}
+
+#[test]
+fn go_unix_rights() {
+    // Without a C compiler.
+    go("go.go", &[("CGO_ENABLED", "0")]);
+}
+
+#[test]
+fn go_with_our_control_data() {
+    let (include, dir) = (shipped().include.display(), shipped().dir.display());
+    let (cflags, ldflags) = (format!("-I{include}"), format!("-L{dir} -lancillary"));
+    go("control.go", &[("CGO_ENABLED", "1"), ("CGO_CFLAGS", &cflags), ("CGO_LDFLAGS", &ldflags)]);
 }
 
 #[test]
@@ -76,6 +92,11 @@ fn perl_socket_msghdr() {
 fn python_send_fds() {
     let probe = ["-c", "from socket import send_fds"];
     interpreted("python3", &probe, "Python 3.9", "python.py", ALL);
+}
+
+#[test]
+fn python_with_our_control_data() {
+    interpreted("python3", &["-c", "import ctypes"], "Python's ctypes", "control.py", ALL);
 }
 
 #[test]

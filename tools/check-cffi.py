@@ -23,7 +23,7 @@ struct iovec { void *iov_base; size_t iov_len; };
 
 def declarations(header):
     with tempfile.TemporaryDirectory() as empty:
-        for name in ("stddef.h", "sys/socket.h", "sys/types.h", "sys/uio.h"):
+        for name in ("stddef.h", "stdint.h", "sys/socket.h", "sys/types.h", "sys/uio.h"):
             path = os.path.join(empty, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             open(path, "w").close()
@@ -45,7 +45,7 @@ def main(header, library):
     assert received >= 0
     os.write(received, b"passed")
     assert os.read(read, 6) == b"passed"
-    assert ffi.sizeof("struct ancillary_msg") == (64 if ffi.sizeof("void *") == 8 else 44)
+    assert ffi.sizeof("struct ancillary_msg") == (80 if ffi.sizeof("void *") == 8 else 52)
     print("cffi reads the header, and a descriptor is passed with", ffi.string(lib.ancillary_version()).decode())
 
 

@@ -19,7 +19,8 @@ umask 022
 
 [ $# -eq 1 ] || { echo "Usage: check-cross.sh BUILDDIR" >&2; exit 1; }
 source=$(cd "$(dirname "$0")/.." && pwd)
-mkdir -p "$1"
+. "$source/tools/folder.sh"
+own "$1"
 build=$(cd "$1" && pwd)
 base=$build/base
 
@@ -29,39 +30,52 @@ isolate 3600
 packages="rustc-web cargo-web qemu-user-static musl-tools debhelper
     gcc-i686-linux-gnu gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf gcc-s390x-linux-gnu
     gcc-powerpc64le-linux-gnu
-    libc6-dev:i386 libc6-dev:arm64 libc6-dev:armhf libc6-dev:s390x libc6-dev:ppc64el
-    libstd-rust-web-dev:i386 libstd-rust-web-dev:arm64"
+    libc6-dev:i386 libc6-dev:arm64 libc6-dev:armhf libc6-dev:s390x libc6-dev:ppc64el"
 
-# Of these packages a part is enough: the others of Rust depend on a compiler for each machine, and
-# of the sources the core is built for musl and for a system that is not supported, which Debian has
-# nothing for. What the compiler would take from its support code, the C library has.
+# Of Rust for other machines and of its sources a part is enough. The packages depend on a compiler
+# for each machine, but the library's own package asks for them in name alone. Of the sources the
+# core is built, meanwhile, for musl and for a system that is not supported, which Debian has nothing
+# for. What the compiler would take from its support code, the C library has.
 steps='
+# What nobody reads there, and machines that nothing is run for.
+{
+    printf "path-exclude=/usr/%s\n" "share/doc/*" "share/locale/*" "share/man/*" \
+        "bin/qemu-*-static" "bin/*-lto-dump-*" "lib/gcc*/lto1"
+    printf "path-include=/usr/bin/qemu-%s-static\n" aarch64 arm ppc64le s390x
+} >> /etc/dpkg/dpkg.cfg.d/for-once
+echo "Acquire::Languages \"none\";" > /etc/apt/apt.conf.d/for-once
 for machine in i386 arm64 armhf s390x ppc64el; do dpkg --add-architecture $machine; done
 apt-get update -q
 apt-get install -y -q --no-install-recommends '"$(echo $packages)"'
 cd /tmp
-take() { # PACKAGE FOLDER
-    apt-get download -q "$1"
-    dpkg --fsys-tarfile "${1%:*}"_*.deb | tar -C / --wildcards -xf - "$2"
-    rm "${1%:*}"_*.deb
-}
-for machine in armhf s390x ppc64el; do
-    take libstd-rust-web-dev:$machine "./usr/lib/rustlib/*"
-done
-take rust-web-src "./usr/src/rustc-*/library/*"
+apt-get download -q rust-web-src
+dpkg --fsys-tarfile rust-web-src_*.deb | tar -C / --wildcards -xf - "*/library/*"
 
-core() { # TARGET
+core() { # TARGET FLAG...
+    target=$1
     folder=/usr/lib/rustlib/$1/lib
+    shift
     mkdir -p "$folder"
-    compile="rustc --edition 2021 --crate-type rlib --target $1 --out-dir $folder
-        -C opt-level=3 -C panic=abort -Z force-unstable-if-unmarked --cap-lints allow"
+    compile="rustc --edition 2021 --crate-type rlib --target $target --out-dir $folder
+        -C panic=abort -Z force-unstable-if-unmarked --cap-lints allow $*"
     $compile --crate-name core /usr/src/rustc-*/library/core/src/lib.rs
     echo "#![feature(compiler_builtins)] #![compiler_builtins] #![no_std]" |
         $compile --crate-name compiler_builtins -
 }
 export RUSTC_BOOTSTRAP=1
-core x86_64-unknown-linux-musl
-core x86_64-unknown-freebsd
+core x86_64-unknown-linux-musl -C opt-level=3 &
+musl=$!
+core x86_64-unknown-freebsd --emit=metadata &
+freebsd=$!
+apt-get download -q libstd-rust-web-dev:i386 libstd-rust-web-dev:arm64 \
+    libstd-rust-web-dev:armhf libstd-rust-web-dev:s390x libstd-rust-web-dev:ppc64el
+dpkg --force-depends --path-exclude="/usr/*" --path-include="/usr/lib/rustlib/*/libcore-*" \
+    --path-include="/usr/lib/rustlib/*/libcompiler_builtins-*" \
+    --path-include="/usr/lib/rustlib/*/librustc_std_workspace_core-*" \
+    --install libstd-rust-web-dev_*.deb
+rm *.deb
+wait $musl
+wait $freebsd
 rm -r /usr/src/rustc-*
 mkdir /source /vendor /out
 '
@@ -88,6 +102,10 @@ mount --bind "$base" "$base"
 mount -o remount,bind,ro "$base"
 mount --bind "$source" "$base/source"
 mount -o remount,bind,ro "$base/source"
+# Where all of this is in the folder of the sources, cargo would look through it for these.
+case $build in
+"$source"/build/*) mount -t tmpfs tmpfs "$base/source/build" ;;
+esac
 mount --bind "$VENDOR" "$base/vendor"
 mount --bind "$out" "$base/out"
 mount -t proc proc "$base/proc"
@@ -99,86 +117,126 @@ in_debian() {
 
 rm -rf "$out/logs"
 mkdir "$out/logs"
-failed=
-table=
-
-# Builds and runs tests, and adds a line to the table. What is skipped must be so for one of the
-# reasons; where none are given, as it is by `make check`.
-tests() { # NAME WHAT REASONS VARIABLE=VALUE...
-    name=$1
-    what=$2
-    reasons=$3
-    shift 3
-    step "$name: $what"
-    if [ -n "$reasons" ]; then require=0; else require=${ANCILLARY_REQUIRE_ALL-0}; fi
-    ok=yes
-    in_debian ANCILLARY_REQUIRE_ALL="$require" ANCILLARY_TEST_SHARE="${share-1}" CHECK_SECONDS=180 \
-        make --jobs="$(nproc)" --keep-going --file=/source/tools/cross/build.mk \
-        OUT=/out LOGS="/out/logs/$name" "$@" > "$out/logs/$name.make" 2>&1 || ok=
-    said=$out/logs/$name.said
-    grep -H . "$out/logs/$name"/*.log 2> /dev/null | sed 's|.*/\([a-z_]*\)-[a-z]*\.log:|\1: |' > "$said" ||
-        true
-    grep ': FAILED' "$said" || [ -n "$ok" ] || tail -n 20 "$out/logs/$name.make"
-    if [ -n "$reasons" ] && grep ': skipped' "$said" | grep -Ev ": ($reasons)\$"; then
-        echo "These are skipped for another reason than those known."
-        ok=
-    fi
-    passed=$(grep -c ': ok' "$said" || true)
-    [ "$passed" -gt 0 ] || ok=
-    [ -n "$ok" ] || failed="$failed $name"
-    table="$table$(printf '%-14s %-42s %5d passed %5d skipped' "$name" "$what" "$passed" \
-        "$(grep -c ': skipped' "$said" || true)")
-"
-}
 
 version() { # PACKAGE
     in_debian dpkg-query -W -f '${Version}' "$1" | sed 's/^.*://; s/[-+].*//'
 }
 
 linux="Linux $(uname -r | sed 's/^\([0-9]*\.[0-9]*\).*/\1/')"
-older="no SO_PASSPIDFD|no SO_PEERPIDFD|no SO_PASSRIGHTS|no io_uring"
-emulated="$older|no seccomp filters|$(sed -n 's/^[a-z].*  //p' "$lacks" |
+qemu="qemu-user $(version qemu-user-static)"
+emulated="arm64 armhf s390x ppc64el"
+older="no SO_PASSPIDFD|no SO_PEERPIDFD|no SO_PASSRIGHTS|no io_uring|no Landlock"
+lacking="$older|no seccomp filters|no such option of sockets|$(sed -n 's/^[a-z].*  //p' "$lacks" |
     sort -u | tr '\n' '|' | sed 's/|$//')"
 
-tests amd64 "$linux" "" MACHINE=amd64
-tests i386 "$linux" "" MACHINE=i386
-tests musl "$linux for amd64, musl $(version musl-tools)" "" MACHINE=musl
-in_debian make --file=/source/tools/cross/build.mk OUT=/out MACHINE=amd64 /out/amd64/older > /dev/null
-tests older "$linux for amd64, as if it were 4.18" "$older" MACHINE=amd64 RUN=/out/amd64/older
-for machine in arm64 armhf s390x ppc64el; do
-    share=10
-    tests "$machine" "qemu-user $(version qemu-user-static)" "$emulated" MACHINE="$machine"
+# What is tested. Of what is done very often, one in SHARE is: where it is all done, `make check`
+# does not. What is skipped must be so for one of the reasons; where none are given, as it is by
+# `make check`.
+each_test() { # DO, which gets NAME WHAT REASONS SHARE VARIABLE=VALUE...
+    "$1" i386 "$linux" "" 1 MACHINE=i386
+    "$1" musl "$linux for amd64, musl $(version musl-tools)" "" 1 MACHINE=musl
+    "$1" amd64 "$linux" "" 10 MACHINE=amd64
+    "$1" older "$linux for amd64, as if it were 4.18" "$older" 10 MACHINE=amd64 \
+        RUN=/out/amd64/older
+    for machine in $emulated; do
+        "$1" "$machine" "$qemu" "$lacking" 10 MACHINE="$machine"
+    done
+    for pair in amd64-i386 i386-amd64 amd64-musl musl-amd64 i386-musl; do
+        "$1" "$pair" "a process of each" "" 10 MACHINE="${pair%-*}" PEER="${pair#*-}" \
+            PROGRAMS=mixed
+    done
+    for machine in $emulated; do
+        "$1" "amd64-$machine" "a process of each" "$lacking" 10 MACHINE=amd64 PEER="$machine" \
+            PROGRAMS=mixed
+    done
+}
+
+describe() {
+    name=$1
+    if [ -n "$3" ]; then require=0; else require=${ANCILLARY_REQUIRE_ALL-0}; fi
+    share=$4
+    shift 4
+    echo "TESTS += $name"
+    echo "VARIABLES_$name := ANCILLARY_REQUIRE_ALL=$require ANCILLARY_TEST_SHARE=$share $*"
+}
+each_test describe > "$out/tests.mk"
+
+packages="i386 arm64"
+for machine in $packages; do
+    place=$out/packages-$machine
+    rm -rf "$place"
+    copy_source "$place/source"
+    cp -R "$VENDOR" "$place/source/vendor"
+    mv "$place/source/pkg/debian" "$place/source/debian"
 done
-for pair in amd64:i386 i386:amd64 amd64:musl musl:amd64 i386:musl; do
-    tests "$pair" "a process of each" "" MACHINE="${pair%:*}" PEER="${pair#*:}" PROGRAMS=mixed
+
+machines="i386 musl amd64 $emulated"
+everything() { # TARGET JOBS
+    in_debian CHECK_SECONDS=600 make --silent --keep-going --jobs="$2" \
+        --file=/source/tools/cross/all.mk OUT=/out MACHINES="$machines" PACKAGES="$packages" "$1"
+}
+
+failed=
+fails() { # NAME WHY
+    echo "$1: $2"
+    failed="$failed $1"
+}
+
+# What make says of what it could not do.
+error_of() { # NAME
+    grep -B 20 -m 1 '\*\*\*' "$out/logs/$1.make" || tail -n 20 "$out/logs/$1.make"
+}
+
+step "building"
+everything build "$(nproc)" || for machine in $machines; do
+    name=build-$machine
+    [ -e "$out/logs/$name.passed" ] || fails "$name" "$(error_of "$name")"
 done
-for pair in amd64:arm64 amd64:armhf amd64:s390x amd64:ppc64el; do
-    tests "$pair" "a process of each" "$emulated" MACHINE="${pair%:*}" PEER="${pair#*:}" PROGRAMS=mixed
-done
+[ -z "$failed" ] || fail "these failed:$failed"
+
+# Most of it waits: for a timeout, or for another process.
+step "testing"
+everything test "$(($(nproc) * 3))" || true
+
+table=
+tell() { # NAME WHAT RESULT
+    table="$table$(printf '%-14s %-42s %s' "$@")
+"
+}
+
+judge() {
+    name=$1
+    what=$2
+    reasons=$3
+    said=$out/logs/$name.said
+    grep -H . "$out/logs/$name"/*.log 2> /dev/null |
+        sed 's|.*/\([a-z0-9_]*\)-[a-z]*\.log:|\1: |' > "$said" || true
+    if [ ! -e "$out/logs/$name.passed" ]; then
+        fails "$name" "$(grep ': FAILED' "$said" || error_of "$name")"
+    elif [ -n "$reasons" ] && unknown=$(grep ': skipped' "$said" | grep -Ev ": ($reasons)\$"); then
+        fails "$name" "skipped for another reason than those known: $unknown"
+    elif ! grep -q ': ok' "$said"; then
+        fails "$name" "nothing was tested"
+    fi
+    tell "$name" "$what" "$(printf '%5d passed %5d skipped' "$(grep -c ': ok' "$said")" \
+        "$(grep -c ': skipped' "$said")")"
+}
+each_test judge
 
 # What of an ELF file says which machine it is for.
 machine_of() { # FILE
     od -An -t x1 -j 4 -N 16 "$1"
 }
 
-for machine in i386 arm64; do
-    step "Debian packages for $machine"
-    place=$out/packages-$machine
-    rm -rf "$place"
-    copy_source "$place/source"
-    cp -R "$VENDOR" "$place/source/vendor"
-    mv "$place/source/pkg/debian" "$place/source/debian"
-    # A symbol that is missing or new fails the build.
-    if in_debian DEB_BUILD_OPTIONS=nocheck env --chdir="/out/packages-$machine/source" \
-        dpkg-buildpackage --host-arch="$machine" --build-profiles=cross,nocheck -us -uc -b \
-        > "$place/log" 2>&1 &&
-        [ "$(machine_of "$place"/source/debian/libancillary1/usr/lib/*/libancillary.so.?)" = \
-            "$(machine_of "$out/$machine/libancillary.so.1")" ]; then
-        table="$table$(printf '%-14s %-42s built' packages "Debian 12 for $machine")
-"
+for machine in $packages; do
+    name=packages-$machine
+    if [ ! -e "$out/logs/$name.passed" ]; then
+        fails "$name" "$(error_of "$name")"
+    elif [ "$(machine_of "$out/$name"/source/debian/libancillary1/usr/lib/*/libancillary.so.?)" != \
+        "$(machine_of "$out/$machine/library/libancillary.so.1")" ]; then
+        fails "$name" "they are for another machine"
     else
-        tail -n 20 "$place/log"
-        failed="$failed packages-$machine"
+        tell "$name" "Debian 12 for $machine" "built"
     fi
 done
 
@@ -187,15 +245,14 @@ if in_debian make --directory=/source BUILD=/out/freebsd RUST_TARGET=x86_64-unkn
     > "$out/logs/freebsd.make" 2>&1 ||
     [ "$(grep -c '^error' "$out/logs/freebsd.make")" -ne 1 ] ||
     ! grep 'supports Linux only' "$out/logs/freebsd.make"; then
-    cat "$out/logs/freebsd.make"
-    failed="$failed freebsd"
+    fails freebsd "$(cat "$out/logs/freebsd.make")"
 fi
 
 step "what ran"
 printf '%s' "$table"
 step "what was skipped"
 for said in "$out"/logs/*.said; do
-    sed -n "s|^\([a-z_]*\): skipped \(.*\)|\1 \2\t$(basename "$said" .said)|p" "$said"
+    sed -n "s|^\([a-z0-9_]*\): skipped \(.*\)|\1 \2\t$(basename "$said" .said)|p" "$said"
 done | LC_ALL=C sort -u | awk -F '\t' '
     $1 != last { if (last) print last " (" on ")"; on = ""; last = $1 }
     { on = on (on ? " " : "") $2 }

@@ -25,7 +25,7 @@ base=$build/base
 root=$build/root
 
 . "$source/tools/debian.sh"
-isolate 900
+isolate 1800
 
 set_up() { # FOLDER
     inside "$1" root useradd --create-home builder
@@ -33,13 +33,14 @@ set_up() { # FOLDER
     cp -R "$source/pkg/debian" "$1/tmp/wanted"
     inside "$1" root sh -euc '
         apt-get update -q
-        apt-get build-dep -y -q --no-install-recommends /tmp/wanted
         apt-get install -y -q --no-install-recommends '"$tools"'
+        apt-get build-dep -y -q --no-install-recommends /tmp/wanted
         rm -r /tmp/wanted'
 }
 
-# What the checks need beside what the packages ask for.
-tools="iproute2 lintian pkgconf"
+# What the checks need beside what the packages ask for; and Debian's own Rust, for which build-dep
+# takes the newer one that is there for browsers.
+tools="cargo iproute2 libstd-rust-dev lintian pkgconf rustc"
 make_debian "$base" "$tools $(cksum < "$source/pkg/debian/control")" set_up
 
 rm -rf --one-file-system "$root"
@@ -54,6 +55,7 @@ build_user() {
 }
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$source/Cargo.toml")
+rust=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$source/Cargo.toml")
 name=libancillary-$version
 home=$root/home/builder
 copy_source "$home/$name"
@@ -63,21 +65,24 @@ inside "$root" root chown -R builder: /home/builder
 step "packages"
 build_user "
     rustc --version
+    rustc --version | grep -F 'rustc $rust.' || { echo 'This is not Rust $rust' >&2; exit 1; }
     mkdir packages
-    tar -czf packages/libancillary_$version.orig.tar.gz $name
-    tar -czf packages/libancillary_$version.orig-vendor.tar.gz vendor
     cp -R $name vendor packages
     cd packages
     mv vendor $name
+    tar -czf libancillary_$version.orig.tar.gz $name
     cp -R $name/pkg/debian $name
     dpkg-source -b $name
     rm -r $name
     dpkg-source -x *.dsc unpacked
     cd unpacked
-    dpkg-buildpackage -us -uc -b"
+    dpkg-buildpackage -us -uc -b
+    # The build is cleaned up, or the source package would not be made of that folder again.
+    debian/rules clean
+    dpkg-source -b ."
 
 step "lintian"
-build_user 'lintian -E -I --pedantic --show-overrides packages/*.changes' > "$build/lintian.log" 2>&1 ||
+build_user 'lintian -E -I --pedantic packages/*.changes' > "$build/lintian.log" 2>&1 ||
     true
 if [ -s "$build/lintian.log" ]; then
     cat "$build/lintian.log"
@@ -85,13 +90,15 @@ if [ -s "$build/lintian.log" ]; then
 fi
 
 files() {
-    (cd "$root" && find . -xdev -path ./home -prune -o -print | LC_ALL=C sort)
+    # What man-db makes when it likes is its own.
+    (cd "$root" && find . -xdev \( -path ./home -o -path ./var/cache/man \) -prune -o -print | LC_ALL=C sort)
 }
 
 step "packages: install, try, purge"
 files > "$build/before"
 inside "$root" root sh -euc 'dpkg -i /home/builder/packages/*.deb'
 build_user packages/unpacked/debian/tests/compile
+build_user packages/unpacked/debian/tests/links
 inside "$root" root sh -euc '
     for file in /home/builder/packages/*.deb; do
         dpkg-deb -f "$file" Package

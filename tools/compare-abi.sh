@@ -10,17 +10,26 @@ set -eu
 
 [ $# -eq 1 ] || { echo "Usage: compare-abi.sh BUILDDIR" >&2; exit 1; }
 source=$(cd "$(dirname "$0")/.." && pwd)
+git -C "$source" rev-parse HEAD > /dev/null
 last=$(git -C "$source" describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || {
+    # The first is that of the sources themselves.
+    released=$(sed -n 's/^## \([0-9.]*\) .*/\1/p' "$source/CHANGELOG.md" | sed -n 2p)
+    [ -z "$released" ] || {
+        echo "compare-abi: the tag of release $released is not here: git fetch --tags" >&2
+        exit 1
+    }
     echo "No release yet: no ABI to compare with."
     exit 0
 }
-rm -rf "$1"
-mkdir -p "$1/last"
+. "$source/tools/folder.sh"
+own "$1"
 build=$(cd "$1" && pwd)
+rm -rf "$build/last" "$build/old" "$build/new"
+mkdir "$build/last"
 git -C "$source" archive "$last" | tar -x -C "$build/last"
 
 export CARGO_PROFILE_RELEASE_DEBUG=2 CARGO_PROFILE_RELEASE_STRIP=none
-make -s -C "$build/last" BUILD="$build/old"
-make -s -C "$source" BUILD="$build/new"
+make -s -C "$build/last" BUILD=../old
+make -s -C "$source" BUILD="$1/new"
 echo "ABI of $last and now:"
 abidiff --no-added-syms "$build/old/libancillary.so" "$build/new/libancillary.so"

@@ -3,6 +3,8 @@
 # Who reads this has set `source`, the folder of the library, and `build`, one of its own; is root;
 # and runs on Debian.
 
+. "$source/tools/folder.sh"
+
 step() {
     echo "== $*"
 }
@@ -18,6 +20,7 @@ fail() {
 isolate() { # SECONDS
     [ "${ANCILLARY_ISOLATED-}" != 1 ] || return 0
     [ "$(id -u)" -eq 0 ] || fail "only root can make a folder with Debian"
+    own "$build"
     exec 9> "$build/lock"
     flock -w 900 9 || fail "another run does not end"
     if [ -z "${VENDOR-}" ]; then

@@ -65,10 +65,22 @@ watchdog=$!
 # Opening one waits as well, and some shells cannot be interrupted there. Descriptor 9 is open in
 # both directions, for which there is no waiting, until the program and its reader have it.
 
-# Reads a line of the worker (3), server (4) or client (5), shows it, and leaves it in `line`.
+# Leaves the next line of the worker (3), server (4) or client (5) in `line`.
+wait_for() {
+    read -r line <&"$1" && return
+    status=0
+    wait "$3" || status=$?
+    ended="$ended $3"
+    fail "$2 ended early, with exit status $status"
+}
+
+show() {
+    printf '%-6s %7s   %s\n' "$1" "$2" "$3"
+}
+
 hear() {
-    read -r line <&"$1" || fail "$2 ended early"
-    printf '%-6s %7s   %s\n' "$2" "$3" "$line"
+    wait_for "$@"
+    show "$2" "$3" "$line"
 }
 
 echo "Program  Process   Says"
@@ -96,8 +108,12 @@ exec 9<>"$dir/client.out"
 "$programs/client" 127.0.0.1 "$port" "Who are you?" >&9 9>&- &
 client=$! started="$started $!"
 exec 5<"$dir/client.out" 9>&-
+# First the client: of one that has failed the others have nothing to say, and would be waited for.
+wait_for 5 client "$client"
+answer=$line
 hear 4 server "$server"
-hear 5 client "$client"
+show client "$client" "$answer"
+line=$answer
 answering=${line#This is process } parent=${line#*started by process }
 answering=${answering%%,*} parent=${parent%%.*}
 wait "$client" || fail "the client failed"

@@ -4,42 +4,12 @@
 `make picture` puts it into docs/passing.svg.
 """
 
+from pathlib import Path
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT = 760, 330
+WIDTH, HEIGHT = 520, 324
 
-LIGHT = {"text": "#1f2328", "line": "#59636e", "fill": "#f6f8fa", "kernel": "#e2e6eb",
-         "mark": "#0a5dc2"}
-DARK = {"text": "#e6edf3", "line": "#9198a1", "fill": "#151b23", "kernel": "#262c36",
-        "mark": "#6cb2ff"}
-
-SHAPES = """
-text { font: 14px sans-serif; }
-.code { font-family: monospace; font-size: 13px; }
-.name { font-weight: bold; }
-.small { font-size: 12px; }
-.middle { text-anchor: middle; }
-path { fill: none; stroke-width: 1.5; marker-end: url(#tip); }
-.chosen { stroke-width: 2; }
-.way { stroke-width: 2; marker-end: url(#marked-tip); }
-.dashed { stroke-dasharray: 5 4; }
-marker path { stroke: none; marker-end: none; }
-"""
-
-# Without variables, which not all that shows pictures knows.
-COLOURS = """
-text {{ fill: {text}; }}
-.mark {{ fill: {mark}; }}
-rect {{ fill: {fill}; stroke: {line}; }}
-.kernel {{ fill: {kernel}; }}
-.chosen, .way {{ stroke: {mark}; }}
-path {{ stroke: {line}; }}
-marker path {{ stroke: none; fill: {line}; }}
-#marked-tip path {{ fill: {mark}; }}
-"""
-
-STYLE = (SHAPES + COLOURS.format(**LIGHT)
-         + "@media (prefers-color-scheme: dark) {" + COLOURS.format(**DARK) + "}\n")
+STYLE = Path(__file__).with_name("pictures.css").read_text(encoding="utf-8")
 
 
 def tag(name, content=None, **attributes):
@@ -56,56 +26,59 @@ def text(x, y, words, kinds=""):
 
 
 def box(x, y, width, height, kinds=""):
+    kinds = kinds if kinds == "kernel" else f"box {kinds}".strip()
     return tag("rect", x=x, y=y, width=width, height=height, rx=5, class_=kinds)
 
 
-def arrow(way, kinds=""):
-    return tag("path", d=way, class_=kinds)
+def arrow(way, kinds, tip):
+    return tag("path", d=way, class_=f"line {kinds}", marker_end=f"url(#{tip})")
 
 
-def tip(name):
-    shape = tag("path", d="M0,0 L8,4 L0,8 z")
+def tip(name, kinds=""):
+    shape = tag("path", d="M0,0 L8,4 L0,8 z", class_=f"tip {kinds}")
     return tag("marker", shape, id=name, viewBox="0 0 8 8", refX=7, refY=4, markerWidth=8,
                markerHeight=8, orient="auto-start-reverse", markerUnits="userSpaceOnUse")
 
 
 def process(x, name, what, numbers, chosen):
     """A process with its table of descriptors."""
-    yield box(x, 20, 210, 130)
-    yield text(x + 14, 44, name, "name")
-    yield text(x + 14, 64, what, "small")
-    yield text(x + 14, 92, "descriptors", "small")
+    yield box(x, 40, 170, 124)
+    yield text(x + 12, 63, name, "name")
+    yield text(x + 12, 83, what, "small")
+    yield text(x + 12, 111, "descriptors", "small")
     for place, number in enumerate(numbers):
-        at = x + 14 + 36 * place
-        yield box(at, 102, 32, 32, "chosen" if number == chosen else "")
-        yield text(at + 16, 123, str(number), "code middle" + " mark" * (number == chosen))
+        at = x + 12 + 30 * place
+        yield box(at, 120, 27, 32, "chosen blue" * (number == chosen))
+        yield text(at + 13.5, 141, str(number), "code middle" + " blue" * (number == chosen))
 
 
 def picture():
     yield tag("style", STYLE)
-    yield tag("defs", tip("tip") + tip("marked-tip"))
+    yield tag("defs", tip("tip", "quiet") + tip("way", "blue"))
+    yield tag("rect", width=WIDTH, height=HEIGHT, class_="ground")
 
-    yield from process(20, "server", "accepted the connection", (0, 1, 2, 3, 4), 4)
-    yield from process(530, "worker", "never accepted anything", (0, 1, 2, 3), 3)
+    yield text(10, 26, "ancillary_send_fd(link, 4);", "code")
+    yield text(WIDTH - 10, 26, "fd = ancillary_recv_fd(link);", "code end")
+    yield from process(10, "server", "accepted the client", (0, 1, 2, 3, 4), 4)
+    yield from process(340, "worker", "never accepted it", (0, 1, 2, 3), 3)
 
     # From one to the other, over the Unix socket.
-    yield text(380, 44, "Unix socket", "middle small")
-    yield arrow("M234,58 H526", "way")
-    yield text(380, 82, "ancillary_send_fd(link, 4);", "code middle")
-    yield text(380, 104, "fd = ancillary_recv_fd(link);", "code middle")
-    yield text(380, 126, "fd is 3: another number", "middle small")
-    yield text(380, 142, "for the same connection", "middle small")
+    yield text(260, 63, "Unix socket", "small middle")
+    yield arrow("M184,78 L336,78", "blue", "way")
+    yield text(260, 102, "fd is 3 there:", "small middle")
+    yield text(260, 120, "another number for", "small middle")
+    yield text(260, 138, "the same connection", "small middle")
 
     # What both descriptors stand for.
-    yield box(20, 210, 720, 100, "kernel")
-    yield text(34, 232, "kernel", "name")
-    yield box(285, 230, 190, 60)
-    yield text(380, 256, "open connection", "middle")
-    yield text(380, 276, "its flags, its buffers, its peer", "middle small")
-    yield arrow("M194,136 C194,190 240,250 281,256")
-    yield arrow("M658,136 C658,190 560,250 479,256", "way dashed")
-    yield text(34, 290, "The server may close 4 at once.", "small")
-    yield text(500, 290, "The client notices nothing.", "small")
+    yield box(10, 216, 500, 98, "kernel")
+    yield text(22, 239, "kernel", "name")
+    yield box(160, 228, 200, 52)
+    yield text(260, 250, "open connection", "middle")
+    yield text(260, 269, "its flags, buffers, peer", "small middle")
+    yield arrow("M155.5,154 C155.5,180 205,190 210,224", "quiet thin", "tip")
+    yield arrow("M455.5,154 C455.5,188 315,186 310,224", "blue dashes", "way")
+    yield text(22, 302, "The server may close 4 at once.", "small")
+    yield text(WIDTH - 22, 302, "The client notices nothing.", "small end")
 
 
 def main():

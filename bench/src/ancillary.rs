@@ -1,9 +1,10 @@
 //! This library, through its C functions.
 
-use libc::{c_int, c_uint, c_void, iovec, size_t, ssize_t};
+use libc::{c_int, c_uint, c_void, iovec, msghdr, size_t, ssize_t};
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::ptr;
 
 #[repr(C)]
@@ -20,14 +21,49 @@ struct Msg {
     iovlen: size_t,
     fds: *mut c_int,
     nfds: size_t,
+    name: *mut libc::c_void,
+    namelen: size_t,
     creds: Creds,
     pidfd: c_int,
     flags: c_uint,
     error: c_int,
 }
 
-pub const WAITALL: c_uint = 1 << 2;
-pub const LOSSLESS: c_uint = 1 << 3;
+pub const WAITALL: c_uint = 1 << 8;
+pub const LOSSLESS: c_uint = 1 << 20;
+pub const MORE: c_uint = 1 << 15;
+pub const TAKE: c_uint = 1 << 21;
+
+#[repr(C)]
+struct Frame {
+    kind: u32,
+    id: u32,
+    pid: u32,
+    data: *const c_void,
+    len: size_t,
+    fds: *mut c_int,
+    nfds: size_t,
+    reserved: [u32; 4],
+}
+
+#[repr(C)]
+struct RawChannel {
+    size: size_t,
+    sock: c_int,
+    flags: c_uint,
+    format: c_uint,
+    cut: *const c_void,
+    context: *mut c_void,
+    in_data: *mut c_void,
+    in_size: size_t,
+    in_fds: *mut c_int,
+    in_nfds: size_t,
+    out_data: *mut c_void,
+    out_size: size_t,
+    out_fds: *mut c_int,
+    out_nfds: size_t,
+    state: [u64; 16],
+}
 
 #[link(name = "ancillary")]
 extern "C" {
@@ -49,9 +85,25 @@ extern "C" {
         len: size_t,
         flags: c_uint,
     ) -> ssize_t;
+    fn ancillary_channel_send(
+        channel: *mut RawChannel,
+        frame: *const Frame,
+        flags: c_uint,
+    ) -> c_int;
+    fn ancillary_channel_flush(channel: *mut RawChannel, flags: c_uint) -> c_int;
+    fn ancillary_channel_recv(channel: *mut RawChannel, frame: *mut Frame, flags: c_uint) -> c_int;
+    fn ancillary_channel_drop(channel: *mut RawChannel);
     fn ancillary_close_fds(fds: *mut c_int, nfds: size_t);
     fn ancillary_send_msg(sock: c_int, msg: *const Msg, flags: c_uint) -> ssize_t;
     fn ancillary_recv_msg(sock: c_int, msg: *mut Msg, flags: c_uint) -> ssize_t;
+    fn ancillary_control_size(nfds: size_t) -> size_t;
+    fn ancillary_encode(header: *mut msghdr, msg: *const Msg) -> c_int;
+    fn ancillary_decode(
+        header: *mut msghdr,
+        result: ssize_t,
+        msg: *mut Msg,
+        flags: c_uint,
+    ) -> ssize_t;
 }
 
 #[inline(always)]
@@ -128,6 +180,52 @@ pub fn receive_msg(sock: RawFd, fds: &mut [MaybeUninit<RawFd>], data: &mut [u8])
     );
 }
 
+/// Room for the control data of a message, as a constant of the header has it.
+type Control = MaybeUninit<[u64; 192]>;
+
+/// Room for so many descriptors.
+fn header(control: &mut Control, fds: usize) -> msghdr {
+    // SAFETY: a plain structure, for which all zeros are a value; no memory is involved.
+    let (mut header, room): (msghdr, _) = unsafe { (mem::zeroed(), ancillary_control_size(fds)) };
+    assert!(room <= mem::size_of::<Control>());
+    (header.msg_control, header.msg_controllen) = (control.as_mut_ptr().cast(), room);
+    header
+}
+
+/// Through a system call of our own.
+#[inline(always)]
+pub fn encode(sock: RawFd, fds: &[RawFd], data: &[u8]) {
+    let mut part = iovec { iov_base: data.as_ptr() as *mut _, iov_len: data.len() };
+    let message = message(&mut part, fds.as_ptr() as *mut _, fds.len());
+    let mut control = Control::uninit();
+    let mut header = header(&mut control, fds.len());
+    // SAFETY: what the message and the header refer to is there.
+    let sent = unsafe {
+        let encoded = ancillary_encode(&mut header, &message);
+        assert!(encoded == 0, "ancillary_encode: {encoded}");
+        libc::sendmsg(sock, &header, libc::MSG_NOSIGNAL)
+    };
+    assert!(sent == data.len() as ssize_t, "sendmsg: {sent}");
+}
+
+#[inline(always)]
+pub fn decode(sock: RawFd, fds: &mut [MaybeUninit<RawFd>], data: &mut [u8]) {
+    let mut part = iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+    let mut control = Control::uninit();
+    let mut header = header(&mut control, fds.len());
+    (header.msg_iov, header.msg_iovlen) = (&mut part, 1);
+    // SAFETY: what the header refers to is there.
+    let received = unsafe { libc::recvmsg(sock, &mut header, libc::MSG_CMSG_CLOEXEC) };
+    let mut message = message(&mut part, fds.as_mut_ptr().cast(), fds.len());
+    // SAFETY: the header is as the call has left it, and so many slots are there.
+    let decoded = unsafe { ancillary_decode(&mut header, received, &mut message, 0) };
+    assert!(
+        decoded == data.len() as ssize_t && message.nfds == fds.len(),
+        "ancillary_decode: {decoded}, {} descriptors",
+        message.nfds
+    );
+}
+
 /// Receives as many descriptors as come in a message, closes them, and says how many.
 pub fn receive_up_to(sock: RawFd, fds: &mut [RawFd]) -> usize {
     let mut came = fds.len();
@@ -138,4 +236,86 @@ pub fn receive_up_to(sock: RawFd, fds: &mut [RawFd]) -> usize {
         ancillary_close_fds(fds.as_mut_ptr(), fds.len());
     }
     came
+}
+
+/// The bytes that a channel has for either direction.
+pub const MEMORY: usize = 65536;
+
+/// One end of a stream, with memory for both directions.
+pub struct Channel {
+    raw: RawChannel,
+    _sock: UnixStream,
+    _bytes: [Vec<u64>; 2],
+    _fds: [Vec<c_int>; 2],
+}
+
+impl Channel {
+    pub fn new(sock: UnixStream) -> Channel {
+        let (mut bytes, mut fds) =
+            ([(); 2].map(|_| vec![0; MEMORY / 8]), [(); 2].map(|_| vec![-1; 506]));
+        let memory = |place: &mut Vec<u64>| (place.as_mut_ptr().cast(), place.len() * 8);
+        let slots = |place: &mut Vec<c_int>| (place.as_mut_ptr(), place.len());
+        let [(in_data, in_size), (out_data, out_size)] = bytes.each_mut().map(memory);
+        let [(in_fds, in_nfds), (out_fds, out_nfds)] = fds.each_mut().map(slots);
+        let raw = RawChannel {
+            size: mem::size_of::<RawChannel>(),
+            sock: sock.as_raw_fd(),
+            flags: 0,
+            format: 0,
+            cut: ptr::null(),
+            context: ptr::null_mut(),
+            in_data,
+            in_size,
+            in_fds,
+            in_nfds,
+            out_data,
+            out_size,
+            out_fds,
+            out_nfds,
+            state: [0; 16],
+        };
+        Channel { raw, _sock: sock, _bytes: bytes, _fds: fds }
+    }
+
+    pub fn send(&mut self, payload: &[u8], fds: &mut [RawFd], flags: c_uint) {
+        let frame = Frame {
+            kind: 1,
+            id: 0,
+            pid: 0,
+            data: payload.as_ptr().cast(),
+            len: payload.len(),
+            fds: fds.as_mut_ptr(),
+            nfds: fds.len(),
+            reserved: [0; 4],
+        };
+        // SAFETY: the channel and its memory are there, and what the frame says.
+        let result = unsafe { ancillary_channel_send(&mut self.raw, &frame, flags) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    }
+
+    pub fn flush(&mut self) {
+        // SAFETY: the channel and its memory are there.
+        let result = unsafe { ancillary_channel_flush(&mut self.raw, 0) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    }
+
+    /// The length of the next message; its descriptors are closed with the one after it.
+    pub fn receive(&mut self) -> usize {
+        let mut frame = MaybeUninit::uninit();
+        // SAFETY: the channel and its memory are there, and room for a frame.
+        let (result, frame) = unsafe {
+            let result = ancillary_channel_recv(&mut self.raw, frame.as_mut_ptr(), 0);
+            (result, frame.assume_init())
+        };
+        assert_eq!(result, 1, "{}", io::Error::last_os_error());
+        let frame: Frame = frame;
+        frame.len
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // SAFETY: the channel and its memory are there.
+        unsafe { ancillary_channel_drop(&mut self.raw) };
+    }
 }

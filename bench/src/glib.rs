@@ -42,6 +42,9 @@ type ReceiveMessage = unsafe extern "C" fn(
     *mut Object,
 ) -> ssize_t;
 
+/// g_socket_send and g_socket_receive.
+type Transfer = unsafe extern "C" fn(Object, *mut u8, size_t, Object, *mut Object) -> ssize_t;
+
 pub struct Glib {
     /// GSocket makes its socket non-blocking, so it has a pair of its own.
     here: Object,
@@ -50,6 +53,8 @@ pub struct Glib {
     append: unsafe extern "C" fn(Object, c_int, *mut Object) -> c_int,
     send: SendMessage,
     receive: ReceiveMessage,
+    send_bytes: Transfer,
+    receive_bytes: Transfer,
     steal: unsafe extern "C" fn(Object, *mut c_int) -> *mut c_int,
     unref: unsafe extern "C" fn(Object),
     free: unsafe extern "C" fn(*mut c_void),
@@ -75,11 +80,28 @@ impl Glib {
                 append: *library.get(b"g_unix_fd_message_append_fd")?,
                 send: *library.get(b"g_socket_send_message")?,
                 receive: *library.get(b"g_socket_receive_message")?,
+                send_bytes: *library.get(b"g_socket_send")?,
+                receive_bytes: *library.get(b"g_socket_receive")?,
                 steal: *library.get(b"g_unix_fd_message_steal_fds")?,
                 unref: *library.get(b"g_object_unref")?,
                 free: *library.get(b"g_free")?,
             })
         }
+    }
+
+    pub fn send(&self, bytes: &[u8]) {
+        let (start, none) = (bytes.as_ptr().cast_mut(), ptr::null_mut());
+        // SAFETY: so many bytes are there, which are only read.
+        let n = unsafe { (self.send_bytes)(self.here, start, bytes.len(), none, ptr::null_mut()) };
+        assert_eq!(n, bytes.len() as isize, "g_socket_send");
+    }
+
+    pub fn receive(&self, bytes: &mut [u8]) {
+        let (start, none) = (bytes.as_mut_ptr(), ptr::null_mut());
+        // SAFETY: there is so much room.
+        let n =
+            unsafe { (self.receive_bytes)(self.there, start, bytes.len(), none, ptr::null_mut()) };
+        assert_eq!(n, bytes.len() as isize, "g_socket_receive");
     }
 
     pub fn round(&self, fds: &[RawFd]) {

@@ -19,10 +19,12 @@ pub fn describe() -> Value {
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let name = system.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let processors = std::thread::available_parallelism().map_or(1, |number| number.get());
     json!({
         "processor": model.map_or("", |(_, name)| name),
         "processors": processors,
+        "load": load.split(' ').next(),
         "virtual": cpu.contains(" hypervisor"),
         "kernel": first_line("uname", &["-r"]),
         "system": name.unwrap_or_default().trim_matches('"'),
@@ -41,7 +43,9 @@ pub fn versions() -> Value {
         let found = lock.rsplit_once(&package).and_then(|(_, rest)| rest.split_once('"'));
         versions.insert(name.into(), found.map_or("", |(version, _)| version).into());
     }
-    for (name, package) in [("skalibs", "skalibs-dev"), ("GLib", "libglib2.0-0")] {
+    for (name, package) in
+        [("skalibs", "skalibs-dev"), ("GLib", "libglib2.0-0"), ("libuv", "libuv1")]
+    {
         let version = first_line("dpkg-query", &["-W", "-f", "${Version}", package]);
         versions.insert(name.into(), version.into());
     }

@@ -1,12 +1,12 @@
 //! Rounds of send, receive and close in one process, on one processor.
 
+use crate::in_a_process;
 use crate::python::Python;
-use crate::timing::{clocked, interleave, median, Contestant};
+use crate::results::{combined, number};
+use crate::timing::{clocked, interleave, Contestant};
 use crate::ways::{self, Way};
 use crate::world::{World, TYPES};
 use serde_json::{json, Value};
-use std::env;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -36,35 +36,23 @@ fn contestant<'a>(way: Way, world: &'a World) -> Contestant<'a> {
 pub fn compare(time: Duration) -> Value {
     json!(CASES.map(|(title, descriptors)| {
         let share = time / PROCESSES;
-        let runs: Vec<Value> =
-            (0..PROCESSES).map(|_| in_a_process(title, descriptors, share)).collect();
-        json!({ "type": title, "descriptors": descriptors, "results": combined(&runs) })
+        let (number, share) = (descriptors.to_string(), share.as_secs_f64().to_string());
+        let run =
+            |_| in_a_process(&["compare", title, &number, &share, &fastrand::u64(..).to_string()]);
+        let runs: Vec<Value> = (0..PROCESSES).map(run).collect();
+        json!({ "type": title, "descriptors": descriptors, "results": apart(&runs) })
     }))
 }
 
-/// The results of `compare_here` in a process of its own.
-fn in_a_process(title: &str, descriptors: usize, time: Duration) -> Value {
-    let mut command = Command::new(env::current_exe().expect("this program"));
-    command.args(["compare", title, &descriptors.to_string(), &time.as_secs_f64().to_string()]);
-    command.arg(fastrand::u64(..).to_string());
-    let output = command.output().expect("this program");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
-    serde_json::from_slice(&output.stdout).expect("results")
-}
-
-/// For each way the medians over the processes, and between what the ratio is in them.
-fn combined(runs: &[Value]) -> Value {
-    let names = runs[0].as_array().expect("results").iter().map(|result| &result["name"]);
-    let ways = names.enumerate().map(|(i, name)| {
-        let figures = |what| runs.iter().map(move |run| run[i][what].as_f64().expect("a figure"));
-        json!({
-            "name": name, "ns": median(figures("ns")), "ratio": median(figures("ratio")),
-            "low": figures("ratio").fold(f64::MAX, f64::min),
-            "high": figures("ratio").fold(f64::MIN, f64::max),
-        })
-    });
-    ways.collect()
+/// For each way the medians over the processes, and how far apart the ratio is in them.
+fn apart(runs: &[Value]) -> Value {
+    let mut results = combined(runs);
+    for (i, result) in results.as_array_mut().expect("results").iter_mut().enumerate() {
+        let ratios = || runs.iter().map(|run| number(&run[i]["ratio"]));
+        let apart = ratios().fold(f64::MIN, f64::max) - ratios().fold(f64::MAX, f64::min);
+        result["apart"] = apart.into();
+    }
+    results
 }
 
 /// All ways, in this process.

@@ -1,8 +1,9 @@
 //! Writes a page anew with the results of a run: the tables between its marks.
 
 use crate::one_process;
+use crate::results::{all, named, number, text};
 use crate::ways::{self, Cloexec};
-use serde_json::Value;
+use serde_json::{json, Value};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::path::Path;
 type Table = fn(&Value) -> String;
 
 /// The marks `<!-- NAME -->` and `<!-- /NAME -->`, and what is between them.
-const TABLES: [(&str, Table); 9] = [
+const TABLES: [(&str, Table); 11] = [
     ("machine", machine),
     ("versions", versions),
     ("times", times),
@@ -18,35 +19,22 @@ const TABLES: [(&str, Table); 9] = [
     ("sizes", sizes),
     ("latency", latency),
     ("throughput", throughput),
+    ("messages", messages),
+    ("handed over", handed_over),
     ("passing", |results| bulk(&results["bulk"]["passing"])),
     ("serving", |results| bulk(&results["bulk"]["serving"])),
 ];
 
-pub fn write(results: &Value, from: &Path, to: &Path) {
+pub fn write(results: &Value, goals: &str, from: &Path, to: &Path) {
     let mut page = fs::read_to_string(from).expect("the page");
-    for (name, table) in TABLES {
+    let tables = TABLES.iter().map(|(name, table)| (*name, table(results)));
+    for (name, table) in tables.chain([("goals", goals.to_owned())]) {
         let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
         let (before, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("no {begin}"));
         let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("no {end}"));
-        page = format!("{before}{begin}\n{}\n{end}{after}", table(results));
+        page = format!("{before}{begin}\n{table}\n{end}{after}");
     }
     fs::write(to, page).expect("a page");
-}
-
-fn all(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or(f64::NAN)
-}
-
-fn named<'a>(results: &'a Value, name: &str) -> Option<&'a Value> {
-    all(results).iter().find(|result| result["name"] == name)
 }
 
 /// 1234567 as 1,234,567.
@@ -72,10 +60,16 @@ fn microseconds(nanoseconds: &Value) -> String {
 }
 
 /// A table of Markdown, with the numbers to the right.
-struct Markdown(String);
+pub struct Markdown(String);
+
+impl std::fmt::Display for Markdown {
+    fn fmt(&self, to: &mut std::fmt::Formatter) -> std::fmt::Result {
+        to.write_str(&self.0)
+    }
+}
 
 impl Markdown {
-    fn new<'a>(head: impl IntoIterator<Item = &'a str>) -> Markdown {
+    pub fn new<'a>(head: impl IntoIterator<Item = &'a str>) -> Markdown {
         let head: Vec<&str> = head.into_iter().collect();
         let mut table = Markdown(String::new());
         table.row(head.iter().map(|cell| cell.to_string()));
@@ -83,7 +77,7 @@ impl Markdown {
         table
     }
 
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let cells: Vec<String> = cells.into_iter().collect();
         let _ = writeln!(self.0, "| {} |", cells.join(" | "));
     }
@@ -92,14 +86,22 @@ impl Markdown {
 fn machine(results: &Value) -> String {
     let machine = &results["machine"];
     let shared = if machine["virtual"] == true { ", a virtual machine" } else { "" };
+    let times = |runs: &Value| match runs.as_u64() {
+        Some(1) => "one run".to_owned(),
+        _ => format!("{runs} runs"),
+    };
     format!(
-        "- {} with {} processors{shared}\n- Linux {}, {}, {}\n- {}\n",
+        "- {} with {} processors{shared}\n- Linux {}, {}, {}\n- {}\n\
+         - {} with `BENCH_SECONDS={}`; load average before: {}\n",
         text(&machine["processor"]),
         machine["processors"],
         text(&machine["kernel"]),
         text(&machine["system"]),
         text(&machine["libc"]),
         text(&machine["rustc"]),
+        times(&results["number"]),
+        text(&results["seconds"]),
+        text(&machine["load"]),
     )
 }
 
@@ -148,21 +150,19 @@ fn times(results: &Value) -> String {
     }
     let widths = cases.iter().map(|case| {
         let ours = named(&case["results"], "libancillary").expect("our own");
-        let width = number(&ours["high"]) - number(&ours["low"]);
-        format!("{:.2} %", width * 100.0)
+        format!("{:.2} %", number(&ours["apart"]) * 100.0)
     });
     let widths: Vec<String> = widths.collect();
     format!(
-        "{}\nThe figures are medians of {} processes. Between these libancillary's line \
-         differs by at most\n{}.\n",
-        table.0,
+        "{table}\nThe figures are medians of {} processes in a run. Between these libancillary's \
+         line differs by\n{}.\n",
         one_process::PROCESSES,
         widths.join(", ")
     )
 }
 
 fn counts(results: &Value) -> String {
-    let cases = &results["counts"];
+    let cases = &results["counts"]["descriptors"];
     let table = |kinds: &[&str]| {
         let columns =
             || kinds.iter().flat_map(|kind| all(cases).iter().map(move |case| (kind, case)));
@@ -247,5 +247,50 @@ fn bulk(results: &Value) -> String {
             format!("{:.2}", time / first),
         ]);
     }
+    table.0
+}
+
+/// Of the first way the time of each case, of the others how many times as much.
+fn beside_the_first(cases: &[Value], table: &mut Markdown, more: impl Fn(&str) -> Vec<String>) {
+    for (i, first) in all(&cases[0]["results"]).iter().enumerate() {
+        let name = text(&first["name"]);
+        let figures = cases.iter().map(|case| match i {
+            0 => microseconds(&case["results"][i]["ns"]),
+            _ => format!("{:.3}", number(&case["results"][i]["ratio"])),
+        });
+        table.row([name.to_owned()].into_iter().chain(figures).chain(more(name)));
+    }
+}
+
+/// What is counted of a message: instructions and system calls.
+fn counted(counts: &Value, name: &str) -> Vec<String> {
+    let found = named(counts, name);
+    let calls = |value: &Value| match number(value) {
+        calls if calls == calls.round() => format!("{calls}"),
+        calls => format!("{calls:.3}"),
+    };
+    let instructions = found.and_then(|one| one["instructions"].as_i64());
+    vec![
+        instructions.map_or_else(String::new, grouped),
+        found.map_or_else(String::new, |one| calls(&one["system calls"])),
+    ]
+}
+
+fn messages(results: &Value) -> String {
+    let cases = all(&results["channels"]["without"]);
+    let heads: Vec<String> = cases.iter().map(|case| format!("{} bytes", case["x"])).collect();
+    let heads = heads.iter().map(String::as_str);
+    let more = ["instructions", "system calls"];
+    let mut table = Markdown::new([""].into_iter().chain(heads).chain(more));
+    let counts = &results["counts"]["without"];
+    beside_the_first(cases, &mut table, |name| counted(counts, name));
+    table.0
+}
+
+fn handed_over(results: &Value) -> String {
+    let case = json!({ "results": results["channels"]["with"] });
+    let mut table = Markdown::new(["", "time", "instructions", "system calls"]);
+    let counts = &results["counts"]["with"];
+    beside_the_first(&[case], &mut table, |name| counted(counts, name));
     table.0
 }

@@ -20,6 +20,7 @@ pub struct Way {
 
 pub const FLOOR: &str = "floor";
 pub const AGAIN: &str = "floor again";
+pub const KEEPING: &str = "floor, errno kept";
 pub const PYTHON: &str = "Python";
 
 /// The numbers of descriptors for which the rounds are compiled.
@@ -59,7 +60,7 @@ fn ways_of<const N: usize>(world: &World) -> Vec<Way> {
         way!(FLOOR, floor::<N>),
         way!(AGAIN, floor::<N>),
         way!("floor, in a library", |world| shared_floor::<N>(world, &shared_floor::PLAIN)),
-        way!("floor, errno kept", |world| shared_floor::<N>(world, &shared_floor::KEEPING)),
+        way!(KEEPING, |world| shared_floor::<N>(world, &shared_floor::KEEPING)),
         way!("floor, peeked first", |world| shared_floor::<N>(world, &shared_floor::PEEKING)),
     ];
     if N == 1 {
@@ -68,6 +69,7 @@ fn ways_of<const N: usize>(world: &World) -> Vec<Way> {
     ways.extend([
         way!("libancillary", fds::<N, 0>),
         way!("libancillary, recv_msg", msg::<N>),
+        way!("libancillary, encode", encoded::<N>),
         way!("libancillary, close_fds", close_fds::<N>),
         way!("libancillary, LOSSLESS", fds::<N, { ancillary::LOSSLESS }>),
         way!("rustix", rustix::<N>),
@@ -142,6 +144,15 @@ fn msg<const N: usize>(world: &World) {
     let mut received = room::<N>();
     ancillary::send_msg(here, &world.files[..N], &[0]);
     ancillary::receive_msg(there, &mut received, &mut [0]);
+    // SAFETY: they have just been received.
+    unsafe { hand::close(&received) };
+}
+
+fn encoded<const N: usize>(world: &World) {
+    let (here, there) = world.ends();
+    let mut received = room::<N>();
+    ancillary::encode(here, &world.files[..N], &[0]);
+    ancillary::decode(there, &mut received, &mut [0]);
     // SAFETY: they have just been received.
     unsafe { hand::close(&received) };
 }

@@ -39,8 +39,8 @@ impl World {
 
     /// Opens the libraries that not every machine has, and names those that are missing.
     pub fn open_libraries(mut self) -> World {
-        self.glib = there(glib::FILE, Glib::open(pair(self.kind)));
-        self.skalibs = there(skalibs::FILE, Skalibs::open());
+        self.glib = opened(glib::FILE, Glib::open(pair(self.kind)));
+        self.skalibs = opened(skalibs::FILE, Skalibs::open());
         self
     }
 
@@ -70,7 +70,7 @@ pub fn missing(what: &str) {
     }
 }
 
-fn there<T, E>(name: &str, found: Result<T, E>) -> Option<T> {
+pub fn opened<T, E>(name: &str, found: Result<T, E>) -> Option<T> {
     if found.is_err() {
         missing(name);
     }
@@ -92,11 +92,11 @@ pub fn processors() -> &'static [usize] {
     })
 }
 
-fn stay_on(processors: &[usize]) {
+fn stay_on(processor: usize) {
     // SAFETY: a plain structure, for which all zeros are a value, of the size that is said.
     let result = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        processors.iter().for_each(|cpu| libc::CPU_SET(*cpu, &mut set));
+        libc::CPU_SET(processor, &mut set);
         libc::sched_setaffinity(0, std::mem::size_of_val(&set), &set)
     };
     assert_eq!(result, 0, "sched_setaffinity: {}", std::io::Error::last_os_error());
@@ -106,14 +106,9 @@ fn stay_on(processors: &[usize]) {
 pub fn pin(from_last: usize) {
     let all = processors();
     let processor = all[all.len() - 1 - from_last];
-    stay_on(&[processor]);
+    stay_on(processor);
     // SAFETY: no memory is involved.
     assert_eq!(unsafe { libc::sched_getcpu() }, processor as i32, "the processor in use");
-}
-
-/// May use all processors again.
-pub fn unpin() {
-    stay_on(processors());
 }
 
 /// Lets as many descriptors be open, and in flight, as this user may have.

@@ -1,6 +1,8 @@
-// Passes files between processes, as ../README.md says. The wrapper is the namespace ancillary.
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
-#include <ancillary.h>
+// Passes files between processes, as ../README.md says.
+
+#include "ancillary.hpp"
 
 #include <cerrno>
 #include <charconv>
@@ -17,117 +19,6 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-// Files and credentials over Unix sockets. Errors are std::system_error, made from what the
-// function returned, and everything received has an owner that closes it.
-namespace ancillary {
-
-class Descriptor {
-public:
-	explicit Descriptor(int number) noexcept : fd(number) {}
-	Descriptor(Descriptor &&other) noexcept : fd(std::exchange(other.fd, -1)) {}
-	Descriptor &operator=(Descriptor &&other) noexcept
-	{
-		std::swap(fd, other.fd);
-		return *this;
-	}
-	~Descriptor()
-	{
-		if (fd >= 0)
-			close(fd);
-	}
-	int get() const noexcept { return fd; }
-
-private:
-	int fd;
-};
-
-inline std::size_t checked(ssize_t result)
-{
-	if (result < 0)
-		throw std::system_error(static_cast<int>(-result), std::generic_category());
-	return static_cast<std::size_t>(result);
-}
-
-// A stream socket that others connect to, in the place of a dead one. The file stays.
-inline Descriptor listen(const std::string &path, mode_t mode)
-{
-	int fd = ancillary_listen(path.c_str(), SOCK_STREAM, mode, ANCILLARY_REPLACE);
-	checked(fd);
-	return Descriptor(fd);
-}
-
-inline Descriptor connect(const std::string &path)
-{
-	int fd = ancillary_connect(path.c_str(), SOCK_STREAM, 0);
-	checked(fd);
-	return Descriptor(fd);
-}
-
-// Sends files with data, and returns how many bytes have gone. Without data, a byte of zero goes
-// for each message that it takes.
-inline std::size_t send(const Descriptor &sock, const std::vector<Descriptor> &files,
-                        std::string_view data)
-{
-	std::vector<int> fds;
-	for (const Descriptor &file : files)
-		fds.push_back(file.get());
-	return checked(ancillary_send_fds(sock.get(), fds.data(), fds.size(),
-	                                  data.empty() ? nullptr : data.data(), data.size(), 0));
-}
-
-struct Message {
-	std::string data;
-	std::vector<Descriptor> files;
-};
-
-// Receives until the peer has closed or there are size bytes. More files than room, or than the
-// process can have open, are an error.
-inline Message receive_all(const Descriptor &sock, std::size_t room, std::size_t size)
-{
-	Message message{std::string(size, '\0'), {}};
-	std::vector<int> fds(room);
-	// There is no memory to be found once they have come.
-	message.files.reserve(room);
-	message.data.resize(checked(ancillary_recv_fds(sock.get(), fds.data(), &room,
-	                                               message.data.data(), size, ANCILLARY_WAITALL)));
-	for (std::size_t i = 0; i < room; i++)
-		message.files.emplace_back(fds[i]);
-	return message;
-}
-
-// Asks for the identity of the sender with each message that the socket receives.
-inline void pass_creds(const Descriptor &sock)
-{
-	checked(ancillary_set_passcred(sock.get(), 1));
-}
-
-// Sends data with the identity of this process; without data, a byte of zero.
-inline std::size_t send_creds(const Descriptor &sock, std::string_view data)
-{
-	return checked(ancillary_send_creds(sock.get(), nullptr, data.empty() ? nullptr : data.data(),
-	                                    data.size(), 0));
-}
-
-// Receives up to size bytes with the identity of their sender.
-inline std::pair<std::string, ancillary_creds> receive_creds(const Descriptor &sock,
-                                                             std::size_t size)
-{
-	std::pair<std::string, ancillary_creds> message{std::string(size, '\0'), {}};
-	auto &[data, creds] = message;
-	data.resize(checked(ancillary_recv_creds(sock.get(), &creds, data.data(), size, 0)));
-	return message;
-}
-
-// The identity of the process on the other end.
-inline ancillary_creds peer(const Descriptor &sock)
-{
-	ancillary_creds creds;
-	checked(ancillary_peer_creds(sock.get(), &creds));
-	return creds;
-}
-
-} // namespace ancillary
 
 namespace {
 
@@ -217,7 +108,7 @@ bool send_lines(const std::string &path, std::size_t count)
 
 void receive_files(Descriptor sock, std::size_t room)
 {
-	ancillary::Message message = ancillary::receive_all(sock, room, PAYLOAD_ROOM);
+	ancillary::Message message = ancillary::receive(sock, room, PAYLOAD_ROOM, ANCILLARY_WAITALL);
 	if (message.data.empty())
 		throw Closed();
 	std::cout << "received " << message.files.size() << " descriptors, " << message.data.size()

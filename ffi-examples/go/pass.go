@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 // Passes files between processes, as ../README.md says.
 package main
 
@@ -18,7 +20,9 @@ import (
 const usage = `Usage: pass send SOCKET N [PAYLOAD]
        pass recv SOCKET MAX [TIMES]
        pass creds SOCKET [TIMES]
-       pass peer SOCKET`
+       pass peer SOCKET
+       pass tell SOCKET N [PAYLOAD]
+       pass hear SOCKET MAX [TIMES]`
 
 const payloadRoom = 65536
 
@@ -61,16 +65,31 @@ func sendFiles(conn *net.UnixConn, count int, payload string) (int, error) {
 	if count == 0 {
 		return ancillary.SendCreds(conn, []byte(payload))
 	}
+	files, err := makeFiles(count)
+	defer closeAll(files)
+	if err != nil {
+		return 0, err
+	}
+	return ancillary.Send(conn, files, []byte(payload))
+}
+
+// makeFiles returns those that there are also with an error.
+func makeFiles(count int) ([]syscall.Conn, error) {
 	var files []syscall.Conn
 	for i := 1; i <= count; i++ {
 		file, err := unnamed(fmt.Sprintf("file %d of %d, made by %d\n", i, count, os.Getpid()))
 		if err != nil {
-			return 0, err
+			return files, err
 		}
-		defer file.Close()
 		files = append(files, file)
 	}
-	return ancillary.Send(conn, files, []byte(payload))
+	return files, nil
+}
+
+func closeAll(files []syscall.Conn) {
+	for _, file := range files {
+		file.(io.Closer).Close()
+	}
 }
 
 func sendOne(conn *net.UnixConn, count int, payload string) error {
@@ -84,7 +103,7 @@ func sendOne(conn *net.UnixConn, count int, payload string) error {
 
 func send(path string, count int, payload string) (failed bool) {
 	if payload != "-" {
-		conn, err := ancillary.Dial(path)
+		conn, err := ancillary.Dial(path, 0)
 		if err == nil {
 			err = sendOne(conn, count, payload)
 		}
@@ -92,7 +111,7 @@ func send(path string, count int, payload string) (failed bool) {
 	}
 	lines := bufio.NewReader(os.Stdin)
 	for {
-		conn, err := ancillary.Dial(path)
+		conn, err := ancillary.Dial(path, 0)
 		if err != nil {
 			return complain("send", err)
 		}
@@ -103,6 +122,82 @@ func send(path string, count int, payload string) (failed bool) {
 		}
 		failed = complain("send", sendOne(conn, count, strings.TrimSuffix(line, "\n"))) || failed
 	}
+}
+
+func tell(path string, count int, payload string) error {
+	conn, err := ancillary.Dial(path, 0)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	channel, err := ancillary.NewChannel(conn, payloadRoom, count, ancillary.Plain, 0)
+	if err != nil {
+		return err
+	}
+	defer channel.Close()
+	if err := tellAll(channel, count, []byte(payload)); err != nil {
+		return err
+	}
+	channel.Close()
+	fmt.Printf("sent %d descriptors, %d bytes\n", count, len(payload))
+	return nil
+}
+
+func tellAll(channel *ancillary.Channel, count int, payload []byte) error {
+	files, err := makeFiles(count)
+	defer closeAll(files)
+	if err != nil {
+		return err
+	}
+	id, more := uint32(os.Getpid()), ancillary.More
+	if err := channel.Send(1, id, payload, nil, more); err != nil {
+		return err
+	}
+	if err := channel.Send(2, id, payload, files, more|ancillary.Take); err != nil {
+		return err
+	}
+	if err := channel.Send(3, id, nil, nil, more); err != nil {
+		return err
+	}
+	return channel.Flush()
+}
+
+func hear(conn *net.UnixConn, room int) error {
+	channel, err := ancillary.NewChannel(conn, payloadRoom, room, ancillary.Plain, 0)
+	if err != nil {
+		return err
+	}
+	defer channel.Close()
+	for {
+		message, err := channel.Receive()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = show(message)
+		message.Close()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func show(message *ancillary.Message) error {
+	fmt.Printf("message %d from %d: %d descriptors, %d bytes\n",
+		message.Type, message.ID, len(message.Files), len(message.Data))
+	fmt.Printf("payload: %s\n", message.Data)
+	return showAll(message.Files)
+}
+
+func showAll(files []*os.File) error {
+	for _, file := range files {
+		if _, err := io.Copy(os.Stdout, file); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // receiveFiles receives until the sender has closed.
@@ -116,7 +211,7 @@ func receiveFiles(conn *net.UnixConn, room int) error {
 	}()
 	length := 0
 	for length < len(payload) {
-		n, more, err := ancillary.Receive(conn, payload[length:], room-len(files))
+		n, more, err := ancillary.Receive(conn, payload[length:], room-len(files), 0)
 		length += n
 		files = append(files, more...)
 		if err == io.EOF && length > 0 {
@@ -128,12 +223,7 @@ func receiveFiles(conn *net.UnixConn, room int) error {
 	}
 	fmt.Printf("received %d descriptors, %d bytes\n", len(files), length)
 	fmt.Printf("payload: %s\n", payload[:length])
-	for _, file := range files {
-		if _, err := io.Copy(os.Stdout, file); err != nil {
-			return err
-		}
-	}
-	return nil
+	return showAll(files)
 }
 
 func receiveCreds(conn *net.UnixConn) error {
@@ -141,7 +231,7 @@ func receiveCreds(conn *net.UnixConn) error {
 		return err
 	}
 	payload := make([]byte, payloadRoom)
-	length, sender, err := ancillary.ReceiveCreds(conn, payload)
+	length, sender, err := ancillary.ReceiveCreds(conn, payload, 0)
 	if err != nil {
 		return err
 	}
@@ -151,7 +241,7 @@ func receiveCreds(conn *net.UnixConn) error {
 }
 
 func serve(command, path string, times int, receive func(*net.UnixConn) error) (failed bool) {
-	listener, err := ancillary.Listen(path, 0600)
+	listener, err := ancillary.Listen(path, 0600, ancillary.Replace)
 	if err != nil {
 		return complain(command, err)
 	}
@@ -172,7 +262,7 @@ func serve(command, path string, times int, receive func(*net.UnixConn) error) (
 }
 
 func peer(path string) error {
-	conn, err := ancillary.Dial(path)
+	conn, err := ancillary.Dial(path, 0)
 	if err != nil {
 		return err
 	}
@@ -209,10 +299,16 @@ func main() {
 	switch command, given := optional(0, ""), len(arguments); {
 	case command == "send" && (given == 3 || given == 4):
 		failed = send(arguments[1], number(arguments[2]), optional(3, ""))
-	case command == "recv" && (given == 3 || given == 4):
+	case command == "tell" && (given == 3 || given == 4):
+		failed = complain("tell", tell(arguments[1], number(arguments[2]), optional(3, "")))
+	case (command == "recv" || command == "hear") && (given == 3 || given == 4):
 		room, times := number(arguments[2]), number(optional(3, "1"))
+		receive := receiveFiles
+		if command == "hear" {
+			receive = hear
+		}
 		failed = serve(command, arguments[1], times, func(conn *net.UnixConn) error {
-			return receiveFiles(conn, room)
+			return receive(conn, room)
 		})
 	case command == "creds" && (given == 2 || given == 3):
 		failed = serve(command, arguments[1], number(optional(2, "1")), receiveCreds)

@@ -3,8 +3,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 import com.sun.jna.Library;
+import com.sun.jna.Memory;
 import com.sun.jna.Native;
 import com.sun.jna.NativeLong;
+import com.sun.jna.Pointer;
 import com.sun.jna.ptr.NativeLongByReference;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -14,26 +16,70 @@ import java.nio.file.InvalidPathException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * Descriptors as channels, and Unix stream sockets to pass them over.
  *
+ * <p>A process hands an open file to another over a Unix socket, and tells who it is:
+ *
+ * <pre>{@code
+ * // One process.
+ * try (Ancillary.Socket listener =
+ *                 Ancillary.Socket.listen("/run/example", 0600, Ancillary.REPLACE);
+ *         Ancillary.Socket socket = listener.accept();
+ *         Ancillary.Received received = socket.recvFds(1, 4096, 0)) {
+ *     Channels.newInputStream(received.descriptors().get(0)).transferTo(System.out);
+ * }
+ *
+ * // Another.
+ * try (Ancillary.Socket socket = Ancillary.Socket.connect("/run/example", 0);
+ *         Ancillary.Descriptor file = Ancillary.Descriptor.open("/etc/hostname")) {
+ *     socket.sendFds(List.of(file), "a name".getBytes(), 0);
+ * }
+ * }</pre>
+ *
  * <p>Java does not tell the descriptor of a file, nor make a file of a descriptor, unless its
  * internals are opened up; and opening /proc/self/fd/N opens a file anew, at another position, and
  * a socket not at all. So a descriptor is a channel here that calls read(2) and write(2), and
- * {@link java.nio.channels.Channels} makes streams of it.
+ * {@link java.nio.channels.Channels} makes streams of it. Descriptors are close-on-exec, and have
+ * to be closed: they are not collected.
+ *
+ * <p>What fails throws a {@link Failure} with an errno value: EAGAIN (11, a call with {@link
+ * #DONTWAIT} came too early), E2BIG (7, more descriptors came than there is room for), EMFILE (24,
+ * more than the process can have open), EPIPE (32, the peer has closed), ENOMSG (42, a message
+ * without credentials). What came with such a message is closed; with {@link #LOSSLESS} it stays
+ * queued where there is too little room for it, and can be received later. Whatever else is thrown
+ * between the call and the objects, such as an OutOfMemoryError: what has come is closed.
  *
  * <p>A call that waits holds up its own thread alone. Neither {@link Thread#interrupt} nor closing
- * the socket ends it; {@link Socket#shutdown} does. What a call of another thread uses is not to be
- * closed before that has returned: its number can be that of another file then.
+ * the socket ends it; {@link Socket#shutdown} does. A descriptor that other threads are in a call
+ * with can be closed: no further call is made with it, and it is closed for the system when the
+ * last of these calls has returned, so that its number is not another file's meanwhile.
  */
 public final class Ancillary {
-    public static final int DONTWAIT = 1 << 0;
-    public static final int INTR = 1 << 1;
-    public static final int WAITALL = 1 << 2;
-    public static final int LOSSLESS = 1 << 3;
-    public static final int REPLACE = 1 << 4;
+    /** The call does not wait. */
+    public static final int DONTWAIT = 1 << 6;
+
+    /** A signal ends the wait. */
+    public static final int INTR = 1 << 19;
+
+    /** Receives until all bytes have come that were asked for, or the peer has closed. */
+    public static final int WAITALL = 1 << 8;
+
+    /** Has what there is too little room for stay queued. */
+    public static final int LOSSLESS = 1 << 20;
+
+    /** Listens in the place of a socket file that nobody listens on. */
+    public static final int REPLACE = 1 << 0;
+
+    /** Credentials come with each message, also the first. */
+    public static final int PASSCRED = 1 << 1;
+
+    /** A pidfd comes with each message, for who receives with other functions. */
+    public static final int PASSPIDFD = 1 << 2;
+
+    /** Descriptors are refused, and sending them is EPERM. */
+    public static final int NORIGHTS = 1 << 3;
 
     private static final int SOCK_STREAM = 1;
     private static final int SOCK_CLOEXEC = 02000000;
@@ -52,13 +98,13 @@ public final class Ancillary {
 
         NativeLong ancillary_recv_fds(
                 int sock,
-                int[] fds,
+                Pointer fds,
                 NativeLongByReference nfds,
                 byte[] data,
                 NativeLong len,
                 int flags);
 
-        void ancillary_close_fds(int[] fds, NativeLong nfds);
+        void ancillary_close_fds(Pointer fds, NativeLong nfds);
 
         int ancillary_set_passcred(int sock, int on);
 
@@ -97,8 +143,13 @@ public final class Ancillary {
     public static final class Failure extends IOException {
         private static final long serialVersionUID = 1;
 
+        /** What failed. */
         public final String call;
+
+        /** The errno value. */
         public final int errno;
+
+        /** The errno value in words. */
         public final String reason;
 
         private Failure(String call, int errno) {
@@ -137,12 +188,19 @@ public final class Ancillary {
         return path;
     }
 
+    /** Does something with the number of a descriptor. */
+    private interface Use<T> {
+        T with(int number) throws IOException;
+    }
+
     /** An open file, pipe, socket or whatever else. */
     public static class Descriptor implements ByteChannel {
-        private final AtomicInteger fd;
+        private final int fd;
+        private int users;
+        private boolean closed;
 
         private Descriptor(int fd) {
-            this.fd = new AtomicInteger(fd);
+            this.fd = fd;
         }
 
         /** Opens a file for reading. */
@@ -150,12 +208,29 @@ public final class Ancillary {
             return new Descriptor(checkErrno("open", LIBC.open(whole(path), O_RDONLY | O_CLOEXEC)));
         }
 
-        final int number() throws ClosedChannelException {
-            int number = fd.get();
-            if (number < 0) {
+        /** The number is that of this file until the end. */
+        final <T> T use(Use<T> use) throws IOException {
+            int number = begin();
+            try {
+                return use.with(number);
+            } finally {
+                end();
+            }
+        }
+
+        final synchronized int begin() throws ClosedChannelException {
+            if (closed) {
                 throw new ClosedChannelException();
             }
-            return number;
+            users++;
+            return fd;
+        }
+
+        final synchronized void end() {
+            users--;
+            if (closed && users == 0) {
+                LIBC.close(fd);
+            }
         }
 
         @Override
@@ -164,7 +239,8 @@ public final class Ancillary {
             if (data.length == 0) {
                 return 0;
             }
-            int count = checkErrno("read", LIBC.read(number(), data, new NativeLong(data.length)));
+            NativeLong len = new NativeLong(data.length);
+            int count = use(number -> checkErrno("read", LIBC.read(number, data, len)));
             to.put(data, 0, count);
             return count == 0 ? -1 : count;
         }
@@ -174,27 +250,35 @@ public final class Ancillary {
             byte[] data = new byte[Math.min(from.remaining(), 65536)];
             from.duplicate().get(data);
             NativeLong len = new NativeLong(data.length);
-            int count = checkErrno("write", LIBC.write(number(), data, len));
+            int count = use(number -> checkErrno("write", LIBC.write(number, data, len)));
             from.position(from.position() + count);
             return count;
         }
 
         @Override
-        public final boolean isOpen() {
-            return fd.get() >= 0;
+        public final synchronized boolean isOpen() {
+            return !closed;
         }
 
-        /** Of several threads one closes it. */
+        /** Closes it, at the latest when the calls that others are in with it have returned. */
         @Override
-        public final void close() throws Failure {
-            int closing = fd.getAndSet(-1);
-            if (closing >= 0) {
-                checkErrno("close", LIBC.close(closing));
+        public final synchronized void close() throws Failure {
+            if (!closed) {
+                closed = true;
+                if (users == 0) {
+                    checkErrno("close", LIBC.close(fd));
+                }
             }
         }
     }
 
-    /** Who a process is. */
+    /**
+     * Who a process is.
+     *
+     * @param pid the process
+     * @param uid the user
+     * @param gid the group
+     */
     public record Creds(int pid, long uid, long gid) {
         private static Creds of(int[] values) {
             long uid = Integer.toUnsignedLong(values[1]);
@@ -203,10 +287,28 @@ public final class Ancillary {
         }
     }
 
-    /** What has been received. The descriptors are the receiver's to close. */
-    public record Received(byte[] data, List<Descriptor> descriptors) {}
+    /**
+     * What has been received. The descriptors are the receiver's to close, one by one or with this.
+     *
+     * @param data the payload; nothing when the peer has closed
+     * @param descriptors what came with it
+     */
+    public record Received(byte[] data, List<Descriptor> descriptors) implements AutoCloseable {
+        /** Closes those that have not been closed. */
+        @Override
+        public void close() throws Failure {
+            for (Descriptor descriptor : descriptors) {
+                descriptor.close();
+            }
+        }
+    }
 
-    /** A payload that has been received, and who sent it. */
+    /**
+     * A payload that has been received, and who sent it.
+     *
+     * @param data the payload; nothing when the peer has closed
+     * @param creds the sender
+     */
     public record Signed(byte[] data, Creds creds) {}
 
     /** A Unix stream socket. */
@@ -215,25 +317,39 @@ public final class Ancillary {
             super(fd);
         }
 
-        /** Makes a listening socket. When its file is there, connecting works. */
+        /**
+         * Makes a listening socket. When its file is there, connecting works.
+         *
+         * @param path that of the file; one that begins with @ is an abstract name, without a file
+         * @param mode the permissions of the file, less the umask
+         * @param flags 0, or some of {@link #REPLACE}, and {@link #PASSCRED}, {@link #PASSPIDFD}
+         *     and {@link #NORIGHTS}, which what accept returns inherits
+         */
         public static Socket listen(String path, int mode, int flags) throws Failure {
             int fd = ANCILLARY.ancillary_listen(whole(path), SOCK_STREAM, mode, flags);
             return new Socket(check("listen", fd));
         }
 
+        /**
+         * Makes a socket and connects it.
+         *
+         * @param flags 0, or some of {@link #DONTWAIT}, {@link #INTR}, {@link #PASSCRED}, {@link
+         *     #PASSPIDFD} and {@link #NORIGHTS}
+         */
         public static Socket connect(String path, int flags) throws Failure {
             int fd = ANCILLARY.ancillary_connect(whole(path), SOCK_STREAM, flags);
             return new Socket(check("connect", fd));
         }
 
+        /** Waits for who connects to a listening socket. */
         public Socket accept() throws IOException {
-            int fd = LIBC.accept4(number(), null, null, SOCK_CLOEXEC);
-            return new Socket(checkErrno("accept", fd));
+            return use(number -> new Socket(
+                    checkErrno("accept", LIBC.accept4(number, null, null, SOCK_CLOEXEC))));
         }
 
         /** Ends the connection, and what waits for it, here and in other processes that have it. */
         public void shutdown() throws IOException {
-            checkErrno("shutdown", LIBC.shutdown(number(), SHUT_RDWR));
+            use(number -> checkErrno("shutdown", LIBC.shutdown(number, SHUT_RDWR)));
         }
 
         /**
@@ -244,27 +360,45 @@ public final class Ancillary {
         public int sendFds(List<? extends Descriptor> descriptors, byte[] data, int flags)
                 throws IOException {
             int[] fds = new int[descriptors.size()];
-            for (int i = 0; i < fds.length; i++) {
-                fds[i] = descriptors.get(i).number();
+            int held = 0;
+            try {
+                for (Descriptor descriptor : descriptors) {
+                    fds[held] = descriptor.begin();
+                    held++;
+                }
+                return use(number -> check("send_fds", ANCILLARY.ancillary_send_fds(number, fds,
+                        new NativeLong(fds.length), orNull(data), new NativeLong(data.length),
+                        flags)));
+            } finally {
+                for (Descriptor descriptor : descriptors.subList(0, held)) {
+                    descriptor.end();
+                }
             }
-            return check("send_fds", ANCILLARY.ancillary_send_fds(number(), fds,
-                    new NativeLong(fds.length), orNull(data), new NativeLong(data.length), flags));
         }
 
-        /** Receives at most so many descriptors and bytes. Without bytes the peer has closed. */
+        /**
+         * Receives at most so many descriptors and bytes.
+         *
+         * @param room for how many descriptors
+         * @param size for how many bytes
+         * @param flags 0, or some of {@link #DONTWAIT}, {@link #INTR}, {@link #WAITALL} and {@link
+         *     #LOSSLESS}
+         */
         public Received recvFds(int room, int size, int flags) throws IOException {
-            int[] fds = new int[room];
             byte[] data = new byte[size];
             NativeLongByReference count = new NativeLongByReference(new NativeLong(room));
-            int received = check("recv_fds", ANCILLARY.ancillary_recv_fds(number(), fds, count,
-                    data, new NativeLong(size), flags));
+            // C writes the numbers to memory that is there whatever is thrown here.
+            Memory fds = new Memory(Integer.BYTES * Math.max(room, 1));
+            fds.setMemory(0, fds.size(), (byte) -1);
             try {
+                int received = use(number -> check("recv_fds", ANCILLARY.ancillary_recv_fds(
+                        number, fds, count, data, new NativeLong(size), flags)));
                 List<Descriptor> descriptors = new ArrayList<>();
-                for (int i = 0; i < count.getValue().intValue(); i++) {
-                    descriptors.add(new Descriptor(fds[i]));
+                for (int number : fds.getIntArray(0, count.getValue().intValue())) {
+                    descriptors.add(new Descriptor(number));
                 }
                 return new Received(Arrays.copyOf(data, received), descriptors);
-            } catch (OutOfMemoryError e) {
+            } catch (Throwable e) {
                 ANCILLARY.ancillary_close_fds(fds, new NativeLong(room));
                 throw e;
             }
@@ -272,7 +406,8 @@ public final class Ancillary {
 
         /** Asks for credentials with every message. */
         public void setPasscred(boolean on) throws IOException {
-            check("set_passcred", ANCILLARY.ancillary_set_passcred(number(), on ? 1 : 0));
+            use(number -> check("set_passcred",
+                    ANCILLARY.ancillary_set_passcred(number, on ? 1 : 0)));
         }
 
         /**
@@ -281,23 +416,27 @@ public final class Ancillary {
          * @return how many bytes were sent
          */
         public int sendCreds(byte[] data, int flags) throws IOException {
-            return check("send_creds", ANCILLARY.ancillary_send_creds(number(), null, orNull(data),
-                    new NativeLong(data.length), flags));
+            return use(number -> check("send_creds", ANCILLARY.ancillary_send_creds(number, null,
+                    orNull(data), new NativeLong(data.length), flags)));
         }
 
-        /** Receives at most so many bytes. Without any the peer has closed. */
+        /**
+         * Receives at most so many bytes.
+         *
+         * @param flags as for {@link #recvFds}
+         */
         public Signed recvCreds(int size, int flags) throws IOException {
             int[] creds = new int[3];
             byte[] data = new byte[size];
-            int received = check("recv_creds", ANCILLARY.ancillary_recv_creds(number(), creds, data,
-                    new NativeLong(size), flags));
+            int received = use(number -> check("recv_creds", ANCILLARY.ancillary_recv_creds(number,
+                    creds, data, new NativeLong(size), flags)));
             return new Signed(Arrays.copyOf(data, received), Creds.of(creds));
         }
 
         /** Who is on the other end. */
         public Creds peerCreds() throws IOException {
             int[] creds = new int[3];
-            check("peer_creds", ANCILLARY.ancillary_peer_creds(number(), creds));
+            use(number -> check("peer_creds", ANCILLARY.ancillary_peer_creds(number, creds)));
             return Creds.of(creds);
         }
 

@@ -15,8 +15,10 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 
 public final class TestAncillary {
+    private static final int EPERM = 1;
     private static final int E2BIG = 7;
     private static final int EAGAIN = 11;
+    private static final int ENOPROTOOPT = 92;
     private static final byte[] NOTHING = {};
 
     private interface Test {
@@ -50,7 +52,8 @@ public final class TestAncillary {
     }
 
     /** A read that is in progress in another thread. */
-    private static CompletableFuture<Ancillary.Received> receiving(Ancillary.Socket from, int size) {
+    private static CompletableFuture<Ancillary.Received> receiving(
+            Ancillary.Socket from, int size) {
         return CompletableFuture.supplyAsync(() -> {
             try {
                 return from.recvFds(1, size, Ancillary.WAITALL);
@@ -141,6 +144,60 @@ public final class TestAncillary {
         }
     }
 
+    private static void withoutLossWhatThereIsNoRoomForStaysQueued(
+            Ancillary.Socket ours, Ancillary.Socket theirs) throws Exception {
+        theirs.sendFds(List.of(ours, theirs), "data".getBytes(), 0);
+        Exception problem = problem(() -> ours.recvFds(1, 10, Ancillary.LOSSLESS));
+        check(problem instanceof Ancillary.Failure failure && failure.errno == E2BIG);
+        problem = problem(() -> ours.recvCreds(10, Ancillary.LOSSLESS));
+        check(problem instanceof Ancillary.Failure failure && failure.errno == E2BIG);
+        try (Ancillary.Received received = ours.recvFds(2, 10, Ancillary.LOSSLESS)) {
+            check(new String(received.data()).equals("data"));
+            check(received.descriptors().size() == 2);
+        }
+    }
+
+    private static void optionsHoldForTheFirstMessage(
+            Ancillary.Socket ours, Ancillary.Socket theirs) throws Exception {
+        String name = "@ancillary-other-" + ProcessHandle.current().pid();
+        try (Ancillary.Socket listener = Ancillary.Socket.listen(name, 0600, Ancillary.PASSCRED);
+                Ancillary.Socket socket = Ancillary.Socket.connect(name, 0);
+                Ancillary.Socket accepted = listener.accept()) {
+            socket.sendFds(List.of(), "data".getBytes(), 0);
+            Ancillary.Creds creds = accepted.recvCreds(10, 0).creds();
+            check(creds.pid() == ProcessHandle.current().pid());
+            try (Ancillary.Socket refusing =
+                            Ancillary.Socket.connect(name, Ancillary.NORIGHTS);
+                    Ancillary.Socket other = listener.accept()) {
+                check(refusing.isOpen());
+                Exception problem = problem(() -> other.sendFds(List.of(other), NOTHING, 0));
+                check(problem instanceof Ancillary.Failure failure && failure.errno == EPERM);
+            } catch (Ancillary.Failure e) {
+                // Linux has it since 6.16.
+                check(e.errno == ENOPROTOOPT);
+            }
+        }
+    }
+
+    private static void closingWaitsForACallInProgress(
+            Ancillary.Socket ours, Ancillary.Socket theirs) throws Exception {
+        // With so much, sending goes on when receiving has begun.
+        byte[] much = new byte[1 << 20];
+        CompletableFuture<Ancillary.Received> receiving = receiving(ours, much.length + 1);
+        theirs.sendFds(List.of(theirs), much, 0);
+        ours.close();
+        check(!ours.isOpen());
+        check(problem(() -> ours.recvFds(0, 1, 0)) instanceof ClosedChannelException);
+        // No other file gets the number meanwhile.
+        Ancillary.Descriptor other = Ancillary.Descriptor.open("/dev/null");
+        theirs.sendFds(List.of(), new byte[1], 0);
+        try (Ancillary.Received received = receiving.get()) {
+            check(received.data().length == much.length + 1);
+            check(received.descriptors().size() == 1);
+        }
+        other.close();
+    }
+
     private static void run(Test test) throws Exception {
         String name = "@ancillary-" + ProcessHandle.current().pid();
         try (Ancillary.Socket listener = Ancillary.Socket.listen(name, 0600, 0);
@@ -158,7 +215,10 @@ public final class TestAncillary {
                 TestAncillary::aPositionIsShared,
                 TestAncillary::whatHasBeenClosedIsNoDescriptor,
                 TestAncillary::aFailureHasANumberAndTellsWhatFailed,
-                TestAncillary::aPathIsNotCut);
+                TestAncillary::aPathIsNotCut,
+                TestAncillary::withoutLossWhatThereIsNoRoomForStaysQueued,
+                TestAncillary::optionsHoldForTheFirstMessage,
+                TestAncillary::closingWaitsForACallInProgress);
         for (Test test : tests) {
             // What Java opens when it does something for the first time, it keeps.
             run(test);

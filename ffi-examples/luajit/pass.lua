@@ -11,6 +11,7 @@ ffi.cdef [[
 typedef void (*handler)(int number);
 handler signal(int number, handler handler);
 int getpid(void);
+int fileno(void *file);
 int fcntl(int fd, int command, ...);
 ]]
 
@@ -118,9 +119,9 @@ end
 local function creds(path, times)
   serve(path, times, function(socket)
     ancillary.set_passcred(socket)
-    local payload, creds = ancillary.recv_creds(socket, ROOM)
+    local payload, sender = ancillary.recv_creds(socket, ROOM)
     if payload == '' then error({ message = 'The peer has closed' }) end
-    print(('%s, %d bytes'):format(words(creds), #payload))
+    print(('%s, %d bytes'):format(words(sender), #payload))
     io.write('payload: ', payload, '\n')
   end)
 end

@@ -5,14 +5,30 @@
 package.path = (arg[0]:match '^.*/' or './') .. '?.lua;' .. package.path
 
 local ffi = require 'ffi'
+
+-- As other modules do, before the module is loaded and after that.
+ffi.cdef [[
+typedef struct { int other; } ancillary_descriptor, ancillary_creds;
+int close(int fd);
+long read(int fd, char *data, unsigned long len);
+int fileno(struct file *file);
+]]
+assert(ffi.C.close(-1) == -1)
+
 local ancillary = require 'ancillary'
 
 ffi.cdef [[
+struct pollfd { long other; };
+const char *strerror(int error);
+int accept4(int sock, struct sockaddr *address, unsigned *len, int flags);
 int getpid(void);
 int access(const char *path, int mode);
+int open(const char *path, int flags, ...);
+int fcntl(int fd, int command, ...);
+int listen(int sock, int backlog);
 ]]
 
-local EAGAIN, EBADF, E2BIG = 11, 9, 7
+local EPERM, E2BIG, EBADF, EAGAIN, ENOPROTOOPT = 1, 7, 9, 11, 92
 
 local function descriptors()
   local count = 0
@@ -95,6 +111,106 @@ end
 function tests.a_path_is_not_cut()
   assert(problem(ancillary.listen, '/tmp/name\0more'):match 'null bytes')
   assert(problem(ancillary.connect, '/tmp/name\0more'):match 'null bytes')
+end
+
+function tests.the_module_can_be_loaded_again(ours, theirs)
+  package.loaded.ancillary = nil
+  local again = require 'ancillary'
+  assert(again ~= ancillary)
+  again.send_fds(theirs, { theirs }, 'data')
+  local data, received = ancillary.recv_fds(ours, 1, 10)
+  assert(data == 'data' and again.peer_creds(received[1]).pid == ffi.C.getpid())
+  received[1]:close()
+end
+
+function tests.without_loss_what_there_is_no_room_for_stays_queued(ours, theirs)
+  ancillary.send_fds(theirs, { theirs, theirs }, 'data')
+  assert(problem(ancillary.recv_fds, ours, 1, 10, ancillary.LOSSLESS).errno == E2BIG)
+  assert(problem(ancillary.recv_creds, ours, 10, ancillary.LOSSLESS).errno == E2BIG)
+  local data, files = ancillary.recv_fds(ours, 2, 10, ancillary.LOSSLESS)
+  assert(data == 'data' and #files == 2)
+end
+
+function tests.connecting_waits_until_there_is_room()
+  local name = '@ancillary-other-' .. ffi.C.getpid()
+  local listener = ancillary.listen(name)
+  ffi.C.listen(listener:fileno(), 0)
+  local first = ancillary.connect(name)
+  assert(problem(ancillary.connect, name, ancillary.DONTWAIT).errno == EAGAIN)
+  ancillary.accept(listener):close()
+  ancillary.connect(name):close()
+  ancillary.accept(listener):close()
+  first:close()
+  listener:close()
+  assert(problem(ancillary.accept, listener).errno == EBADF)
+end
+
+function tests.options_hold_for_the_first_message()
+  local name = '@ancillary-other-' .. ffi.C.getpid()
+  local listener = ancillary.listen(name, nil, ancillary.PASSCRED)
+  local socket = ancillary.connect(name)
+  ancillary.send_fds(socket, {}, 'data')
+  local accepted = ancillary.accept(listener)
+  local data, creds = ancillary.recv_creds(accepted, 10)
+  assert(data == 'data' and creds.pid == ffi.C.getpid())
+  local ok, refusing = pcall(ancillary.connect, name, ancillary.NORIGHTS)
+  if ok then
+    local other = ancillary.accept(listener)
+    assert(problem(ancillary.send_fds, other, { other }).errno == EPERM)
+    refusing:close()
+    other:close()
+  else
+    -- Linux has it since 6.16.
+    assert(refusing.errno == ENOPROTOOPT)
+  end
+  for _, file in ipairs { listener, socket, accepted } do file:close() end
+end
+
+-- Whether a hook has raised an error at that moment of a call. Then other files are opened, and
+-- must stay open when what the call had made is collected.
+local function interrupted(call, moment)
+  local ok, raised = pcall(function()
+    debug.sethook(function()
+      debug.sethook()
+      error 'interrupted'
+    end, '', moment)
+    call()
+    debug.sethook()
+  end)
+  if ok then return false end
+  assert(tostring(raised):match 'interrupted$', raised)
+  local others = {}
+  for i = 1, 8 do others[i] = ffi.C.open('/dev/null', 0) end
+  collectgarbage()
+  collectgarbage()
+  for _, fd in ipairs(others) do
+    assert(ffi.C.fcntl(fd, 1) >= 0, 'closed by somebody else')
+    ffi.C.close(fd)
+  end
+  return true
+end
+
+function tests.whenever_a_hook_raises_an_error_each_descriptor_is_closed_once(ours, theirs)
+  -- Compiled code does not run hooks.
+  jit.off()
+  jit.flush()
+  local function receive()
+    local _, files = ancillary.recv_fds(ours, 3, 1, ancillary.DONTWAIT)
+    for i = 1, 2 do files[i]:close() end
+  end
+  collectgarbage()
+  local before, moment = descriptors(), 0
+  repeat
+    moment = moment + 1
+    ancillary.send_fds(theirs, { theirs, theirs, theirs })
+    local again = interrupted(receive, moment)
+    pcall(receive)
+    collectgarbage()
+    collectgarbage()
+    assert(descriptors() == before, moment)
+  until not again
+  jit.on()
+  assert(moment > 50, moment)
 end
 
 local name = '@ancillary-' .. ffi.C.getpid()

@@ -1,57 +1,119 @@
-// Passes descriptors and credentials over Unix sockets: libancillary for Node.
-//
-// Descriptors are numbers here, as in node:fs, which reads, writes and closes files by them;
-// new net.Socket({ fd }) takes over that of a connection. What fails throws an AncillaryError.
-//
-// What may wait returns a promise, and waits in a thread of libuv. There are four of these
-// (UV_THREADPOOL_SIZE), for node:fs as well. Node does not exit before the call has returned, not
-// even by process.exit(); shutdown() of its socket ends the wait.
-//
-// SPDX-License-Identifier: MIT OR Apache-2.0
+/**
+ * Passes descriptors and credentials over Unix sockets: libancillary for Node.
+ *
+ * A process hands an open file to another over a Unix socket, and tells who it is:
+ *
+ *     const listener = ancillary.listen('/run/example', 0o600, ancillary.REPLACE); // one process
+ *     const socket = await ancillary.accept(listener);
+ *     const { data, fds: [fd] } = await ancillary.recvFds(socket, 1, 4096);
+ *     console.log(data.toString(), fs.readFileSync(fd, 'utf8'));
+ *
+ *     const socket = await ancillary.connect('/run/example');                      // another
+ *     await ancillary.sendFds(socket, [fs.openSync('/etc/hostname')], 'a name');
+ *
+ * Descriptors are numbers here, as in node:fs, which reads, writes and closes files by them; new
+ * net.Socket({ fd }) takes over that of a connection. They are close-on-exec, and nothing closes
+ * them but who has got them: those that are sent stay the sender's, those received are the
+ * receiver's.
+ *
+ * What fails throws an AncillaryError, which has code, errno and syscall as the errors of Node's own
+ * calls have: EAGAIN (a call with DONTWAIT came too early), E2BIG (more descriptors came than there
+ * is room for), EMFILE (more than the process can have open), EPIPE (the peer has closed), ENOMSG (a
+ * message without credentials). What came with such a message is closed; with LOSSLESS it stays
+ * queued where there is too little room for it, and can be received later.
+ *
+ * What can wait returns a promise. The calls themselves do not wait: if it is too early, poll(2)
+ * waits in one of libuv's threads. There are four of these (UV_THREADPOOL_SIZE), for node:fs as
+ * well. So a worker that is terminated while it waits has taken nothing. Node, or the worker, ends
+ * only when poll(2) has returned, also by process.exit(); shutdown() of the socket has it return.
+ * Do not close a socket that is waited for: its number can be that of another file then. connect()
+ * tries again each hundredth of a second where the listener is not ready.
+ *
+ * The module can be evaluated more than once in a process, beside others that use koffi, and in
+ * worker threads. It needs Node 18 or newer, koffi 3 and, where the system's loader looks for it,
+ * libancillary.so.1.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * @module ancillary
+ */
 
 'use strict';
 
+const timers = require('node:timers/promises');
 const util = require('node:util');
+const fs = require('node:fs');
 const koffi = require('koffi');
 
-const DONTWAIT = 1 << 0;
-const WAITALL = 1 << 2;
-const LOSSLESS = 1 << 3;
-const REPLACE = 1 << 4;
-
-koffi.alias('ssize_t', 'intptr_t');
-koffi.struct('ancillary_creds', { pid: 'int', uid: 'uint', gid: 'uint' });
-
-const library = koffi.load('libancillary.so.1');
-const lib = {
-  listen: library.func(`int ancillary_listen(
-    const char *path, int type, uint mode, uint flags)`),
-  connect: library.func(`int ancillary_connect(
-    const char *path, int type, uint flags)`),
-  sendFds: library.func(`ssize_t ancillary_send_fds(
-    int sock, const int *fds, size_t nfds, const uint8_t *data, size_t len, uint flags)`),
-  recvFds: library.func(`ssize_t ancillary_recv_fds(
-    int sock, _Out_ int *fds, _Inout_ size_t *nfds, _Out_ uint8_t *data, size_t len, uint flags)`),
-  setPasscred: library.func(`int ancillary_set_passcred(
-    int sock, int on)`),
-  sendCreds: library.func(`ssize_t ancillary_send_creds(
-    int sock, const ancillary_creds *creds, const uint8_t *data, size_t len, uint flags)`),
-  recvCreds: library.func(`ssize_t ancillary_recv_creds(
-    int sock, _Out_ ancillary_creds *creds, _Out_ uint8_t *data, size_t len, uint flags)`),
-  peerCreds: library.func(`int ancillary_peer_creds(
-    int sock, _Out_ ancillary_creds *creds)`),
-};
+/** Flag: the call does not wait. Where it would, it fails with EAGAIN. */
+const DONTWAIT = 1 << 6;
+/** Flag for receiving: until all bytes have come that were asked for, or the peer has closed. */
+const WAITALL = 1 << 8;
+/** Flag for receiving: what there is too little room for stays queued. */
+const LOSSLESS = 1 << 20;
+/** Flag for listen(): a socket file that nobody listens on gives way. */
+const REPLACE = 1 << 0;
+/** Flag for listen() and connect(): credentials come with each message, also the first. */
+const PASSCRED = 1 << 1;
+/** Flag for listen() and connect(): a pidfd comes, for who receives with other functions. */
+const PASSPIDFD = 1 << 2;
+/** Flag for listen() and connect(): descriptors are refused, and sending them is EPERM. */
+const NORIGHTS = 1 << 3;
 
 const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SHUT_RDWR = 2;
+const POLLIN = 1;
+const POLLOUT = 4;
+const { EAGAIN } = require('node:os').constants.errno;
 
+// Types have no names here: these would be those of all that use koffi in this process.
+const Creds = koffi.struct({ pid: 'int', uid: 'uint', gid: 'uint' });
+const Poll = koffi.struct({ fd: 'int', events: 'short', revents: 'short' });
+const ssize = 'intptr_t';
+const ints = koffi.pointer('int');
+const bytes = koffi.pointer('uint8_t');
+const count = koffi.inout(koffi.pointer('size_t'));
+const creds = koffi.pointer(Creds);
+
+const ancillary = koffi.load('libancillary.so.1');
 const libc = koffi.load('libc.so.6');
-const accept4 = libc.func('int accept4(int sock, void *address, void *len, int flags)');
-const shutdownBoth = libc.func('int shutdown(int sock, int how)');
-const strerror = libc.func('const char *strerror(int error)');
 
-// Has errno, code and syscall as the errors of Node's own calls have; reason says it in words.
+const declare = (library, name, result, ...parameters) => {
+  const f = library.func(name, result, parameters);
+  return Object.defineProperty(f, 'name', { value: name });
+};
+const lib = {
+  listen: declare(ancillary, 'ancillary_listen', 'int', 'str', 'int', 'uint', 'uint'),
+  connect: declare(ancillary, 'ancillary_connect', 'int', 'str', 'int', 'uint'),
+  maxFds: declare(ancillary, 'ancillary_max_fds', 'size_t'),
+  sendFds: declare(
+    ancillary, 'ancillary_send_fds', ssize, 'int', ints, 'size_t', bytes, 'size_t', 'uint',
+  ),
+  recvFds: declare(
+    ancillary, 'ancillary_recv_fds', ssize,
+    'int', koffi.out(ints), count, koffi.out(bytes), 'size_t', 'uint',
+  ),
+  setPasscred: declare(ancillary, 'ancillary_set_passcred', 'int', 'int', 'int'),
+  sendCreds: declare(
+    ancillary, 'ancillary_send_creds', ssize, 'int', creds, bytes, 'size_t', 'uint',
+  ),
+  recvCreds: declare(
+    ancillary, 'ancillary_recv_creds', ssize,
+    'int', koffi.out(creds), koffi.out(bytes), 'size_t', 'uint',
+  ),
+  peerCreds: declare(ancillary, 'ancillary_peer_creds', 'int', 'int', koffi.out(creds)),
+  accept: declare(libc, 'accept4', 'int', 'int', 'void *', 'void *', 'int'),
+  shutdown: declare(libc, 'shutdown', 'int', 'int', 'int'),
+  poll: declare(libc, 'poll', 'int', koffi.inout(koffi.pointer(Poll)), 'ulong', 'int'),
+  strerror: declare(libc, 'strerror', 'str', 'int'),
+};
+
+/** What an errno value means, in words. */
+const strerror = (errno) => lib.strerror(errno);
+
+/** A call that failed. Its reason says in words what errno is. */
 class AncillaryError extends Error {
   constructor(syscall, errno) {
     const reason = strerror(errno);
@@ -60,31 +122,56 @@ class AncillaryError extends Error {
   }
 }
 
-// A function of the library returns a negative errno value when it fails.
+// A function of libancillary returns a negative errno value when it fails.
 function check(f, result) {
   if (result < 0) throw new AncillaryError(f.name, -result);
   return result;
 }
 
-function now(f, ...args) {
-  return check(f, f(...args));
+// Those of the C library set errno.
+function callLibc(f, ...args) {
+  const result = f(...args);
+  return result < 0 ? -koffi.errno() : result;
 }
 
-// Calls a function in another thread. Until that is done koffi holds on to the callback, but not to
-// the buffers whose addresses it has passed: so the callback holds on to them.
-async function later(f, ...args) {
-  return check(f, await new Promise((resolve, reject) => {
-    const callback = (error, result) => (error ? reject(error) : resolve(result));
-    callback.args = args;
-    f.async(...args, callback);
-  }));
+// Waits in another thread until there is something to do on a socket.
+function poll(fd, events) {
+  const about = { fd, events, revents: 0 };
+  return new Promise((resolve, reject) => {
+    lib.poll.async(about, 1, -1, (error) => (error ? reject(error) : resolve()));
+  });
 }
 
-// The arguments for a payload: with none, a marker byte goes.
+// Makes a call that does not wait, again and again until it is not too early.
+async function until(f, wait, flags, call) {
+  for (;;) {
+    const result = call();
+    if (result !== -EAGAIN || flags & DONTWAIT) return check(f, result);
+    await wait();
+  }
+}
+
+// The bytes of a payload.
 function payload(data) {
-  const bytes = typeof data === 'string' ? Buffer.from(data) : data ?? Buffer.alloc(0);
-  if (!ArrayBuffer.isView(bytes)) throw new TypeError('The payload is neither a string nor bytes');
-  return bytes.byteLength > 0 ? [bytes, bytes.byteLength] : [null, 0];
+  const given = typeof data === 'string' ? Buffer.from(data) : data || Buffer.alloc(0);
+  if (!ArrayBuffer.isView(given)) throw new TypeError('The payload is neither a string nor bytes');
+  return Buffer.from(given.buffer, given.byteOffset, given.byteLength);
+}
+
+// Sends all of a payload, of which so much has been sent when the call is made.
+async function sendAll(f, socket, data, flags, call) {
+  let sent = 0;
+  do {
+    try {
+      const more = await until(f, () => poll(socket, POLLOUT), flags, () => call(sent));
+      sent += more;
+    } catch (error) {
+      // The next call tells.
+      if (sent > 0) break;
+      throw error;
+    }
+  } while (sent < data.length);
+  return sent;
 }
 
 // A path that C does not take for a shorter one.
@@ -93,73 +180,160 @@ function whole(path) {
   return path;
 }
 
-// Makes a listening socket. When its file is there, connecting works.
+/**
+ * Makes a listening socket, which does not block. When its file is there, connecting works.
+ *
+ * @param {string} path that of the file; one that begins with @ is an abstract name, without a file
+ * @param {number} [mode] the permissions of the file, less the umask
+ * @param {number} [flags] 0, or some of REPLACE, and PASSCRED, PASSPIDFD and NORIGHTS, which what
+ *     accept() returns inherits
+ * @returns {number} its descriptor
+ */
 function listen(path, mode = 0o600, flags = 0) {
-  return now(lib.listen, whole(path), SOCK_STREAM, mode, flags);
+  return check(lib.listen, lib.listen(whole(path), SOCK_STREAM | SOCK_NONBLOCK, mode, flags));
 }
 
+/**
+ * Makes a socket and connects it.
+ *
+ * @param {string} path
+ * @param {number} [flags] 0, or some of DONTWAIT, PASSCRED, PASSPIDFD and NORIGHTS
+ * @returns {Promise<number>} its descriptor
+ */
 async function connect(path, flags = 0) {
-  return later(lib.connect, whole(path), SOCK_STREAM, flags);
+  // The kernel tells nobody when another process is ready for a connection.
+  return until(lib.connect, () => timers.setTimeout(10), flags,
+    () => lib.connect(whole(path), SOCK_STREAM, flags | DONTWAIT));
 }
 
-function accept(listener) {
-  return new Promise((resolve, reject) => {
-    accept4.async(listener, null, null, SOCK_CLOEXEC, (error, fd) => {
-      if (fd >= 0) resolve(fd);
-      else reject(error ?? new AncillaryError('accept', koffi.errno()));
-    });
+/**
+ * Waits for who connects to a socket of listen().
+ *
+ * @param {number} listener
+ * @returns {Promise<number>} the descriptor of the connection
+ */
+async function accept(listener) {
+  return until(lib.accept, () => poll(listener, POLLIN), 0,
+    () => callLibc(lib.accept, listener, null, null, SOCK_CLOEXEC));
+}
+
+/** Ends what waits for a connection, in this process and in others that have it. */
+function shutdown(socket) {
+  check(lib.shutdown, callLibc(lib.shutdown, socket, SHUT_RDWR));
+}
+
+/**
+ * Sends descriptors with a payload, or with a byte of zero for each message that it takes.
+ *
+ * @param {number} socket
+ * @param {Iterable<number>} fds to be closed when that is done, not before
+ * @param {string|ArrayBufferView} [data] not to be changed meanwhile
+ * @param {number} [flags] 0 or DONTWAIT
+ * @returns {Promise<number>} how many bytes have gone: less than all only with DONTWAIT, or if the
+ *     peer closes meanwhile. With each of them went as many descriptors as a message carries (253).
+ */
+async function sendFds(socket, fds, data, flags = 0) {
+  const all = Int32Array.from(fds);
+  const most = lib.maxFds();
+  let given = payload(data);
+  if (given.length === 0) given = Buffer.alloc(Math.ceil(all.length / most));
+  return sendAll(lib.sendFds, socket, given, flags, (sent) => {
+    const rest = all.subarray(sent * most);
+    const left = given.subarray(sent);
+    return lib.sendFds(socket, rest, rest.length, left, left.length, flags | DONTWAIT);
   });
 }
 
-// Ends what waits on a socket, in this process and in others that have it.
-function shutdown(socket) {
-  if (shutdownBoth(socket, SHUT_RDWR) < 0) throw new AncillaryError('shutdown', koffi.errno());
-}
-
-// Sends descriptors, which are the sender's to close when that is done, with a payload: a string, a
-// Buffer, or other bytes, which are not to change meanwhile. Gives the number of bytes sent.
-async function sendFds(socket, fds, data, flags = 0) {
-  return later(lib.sendFds, socket, Int32Array.from(fds), fds.length, ...payload(data), flags);
-}
-
-// Receives at most so many descriptors, which are then the receiver's to close, and bytes. Gives
-// { fds, data }; without data the peer has closed.
+/**
+ * Receives at most so many descriptors and bytes.
+ *
+ * @param {number} socket
+ * @param {number} room for how many descriptors
+ * @param {number} size for how many bytes
+ * @param {number} [flags] 0, or some of DONTWAIT, LOSSLESS and, on a stream, WAITALL
+ * @returns {Promise<{fds: number[], data: Buffer}>} without data the peer has closed. With WAITALL
+ *     it can be less than all when the peer has closed, or when the next call would fail, with
+ *     EAGAIN or because there is too little room, and take nothing.
+ */
 async function recvFds(socket, room, size, flags = 0) {
-  const fds = new Int32Array(room);
-  const count = [room];
   const data = Buffer.alloc(size);
-  const received = await later(lib.recvFds, socket, fds, count, data, size, flags);
-  return { fds: [...fds.subarray(0, count[0])], data: data.subarray(0, received) };
+  const fds = [];
+  let have = 0;
+  let more;
+  do {
+    const came = new Int32Array(room - fds.length);
+    const number = [came.length];
+    try {
+      more = await until(lib.recvFds, () => poll(socket, POLLIN), flags, () => {
+        number[0] = came.length;
+        return lib.recvFds(
+          socket, came, number, data.subarray(have), size - have, flags | DONTWAIT,
+        );
+      });
+    } catch (error) {
+      if (have > 0 && (flags & LOSSLESS || error.code === 'EAGAIN')) break;
+      fds.forEach((fd) => fs.closeSync(fd));
+      throw error;
+    }
+    fds.push(...came.subarray(0, number[0]));
+    have += more;
+  } while (flags & WAITALL && more > 0 && have < size);
+  return { fds, data: data.subarray(0, have) };
 }
 
-// Asks for credentials with what is received.
+/** Asks for credentials with what is received. */
 function setPasscred(socket, on = true) {
-  now(lib.setPasscred, socket, on ? 1 : 0);
+  check(lib.setPasscred, lib.setPasscred(socket, on ? 1 : 0));
 }
 
-// Sends a payload with the credentials of this process. Gives the number of bytes sent.
+/**
+ * Sends a payload, or a byte of zero, with the credentials of this process.
+ *
+ * @param {number} socket
+ * @param {string|ArrayBufferView} [data] not to be changed meanwhile
+ * @param {number} [flags] 0 or DONTWAIT
+ * @returns {Promise<number>} how many bytes have gone
+ */
 async function sendCreds(socket, data, flags = 0) {
-  return later(lib.sendCreds, socket, null, ...payload(data), flags);
+  let given = payload(data);
+  if (given.length === 0) given = Buffer.alloc(1);
+  return sendAll(lib.sendCreds, socket, given, flags, (sent) => {
+    const left = given.subarray(sent);
+    return lib.sendCreds(socket, null, left, left.length, flags | DONTWAIT);
+  });
 }
 
-// Receives at most so many bytes. Gives { creds: { pid, uid, gid }, data }; without data the peer
-// has closed.
+/**
+ * Receives at most so many bytes.
+ *
+ * @param {number} socket
+ * @param {number} size
+ * @param {number} [flags] 0, or some of DONTWAIT and LOSSLESS
+ * @returns {Promise<{creds: {pid: number, uid: number, gid: number}, data: Buffer}>} without data
+ *     the peer has closed
+ */
 async function recvCreds(socket, size, flags = 0) {
-  const creds = {};
+  const sender = {};
   const data = Buffer.alloc(size);
-  const received = await later(lib.recvCreds, socket, creds, data, size, flags);
-  return { creds, data: data.subarray(0, received) };
+  const received = await until(lib.recvCreds, () => poll(socket, POLLIN), flags,
+    () => lib.recvCreds(socket, sender, data, size, flags | DONTWAIT));
+  return { creds: sender, data: data.subarray(0, received) };
 }
 
-// Who is on the other end: { pid, uid, gid }.
+/**
+ * Who is on the other end.
+ *
+ * @param {number} socket
+ * @returns {{pid: number, uid: number, gid: number}}
+ */
 function peerCreds(socket) {
-  const creds = {};
-  now(lib.peerCreds, socket, creds);
-  return creds;
+  const peer = {};
+  check(lib.peerCreds, lib.peerCreds(socket, peer));
+  return peer;
 }
 
 module.exports = {
-  DONTWAIT, WAITALL, LOSSLESS, REPLACE, AncillaryError, strerror,
+  DONTWAIT, WAITALL, LOSSLESS, REPLACE, PASSCRED, PASSPIDFD, NORIGHTS, AncillaryError, strerror,
   listen, connect, accept, shutdown,
   sendFds, recvFds, setPasscred, sendCreds, recvCreds, peerCreds,
 };

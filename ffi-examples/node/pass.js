@@ -143,7 +143,7 @@ const commands = {
   peer: [peer, 1, 1, []],
 };
 
-const [run, least, most, numbers] = commands[command] ?? [];
+const [run, least, most, numbers] = commands[command] || [];
 const isNumber = (text) => text === undefined || /^\d+$/.test(text);
 if (run && args.length >= least && args.length <= most && numbers.every((i) => isNumber(args[i]))) {
   attempt(() => run(...args.map((text, i) => (numbers.includes(i) ? Number(text) : text))));

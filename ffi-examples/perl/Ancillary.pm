@@ -1,11 +1,6 @@
-package Ancillary;
-
-# Passes file handles and credentials over Unix sockets: libancillary for Perl.
-#
-# Sockets are Perl's own handles, and so is what is received. Whatever fails dies with an
-# Ancillary::Error. While a call waits no %SIG handler runs; with INTR a signal ends the wait.
-#
 # SPDX-License-Identifier: MIT OR Apache-2.0
+
+package Ancillary;
 
 use v5.36;
 
@@ -16,99 +11,141 @@ use FFI::Platypus 2.00;
 use FFI::Platypus::Buffer qw(grow scalar_to_pointer set_used_length);
 use Socket qw(SOCK_STREAM);
 
+# Who loads it again has a reason.
+no warnings qw(redefine);
+
 our @EXPORT_OK = qw(
     listen_at connect_to send_fds recv_fds set_passcred send_creds recv_creds peer_creds
-    DONTWAIT INTR WAITALL LOSSLESS REPLACE
+    DONTWAIT INTR WAITALL LOSSLESS REPLACE PASSCRED PASSPIDFD NORIGHTS
 );
 
-use constant { DONTWAIT => 1, INTR => 2, WAITALL => 4, LOSSLESS => 8, REPLACE => 16 };
+use constant {
+    DONTWAIT => 0x40,
+    INTR     => 0x80000,
+    WAITALL  => 0x100,
+    LOSSLESS => 0x100000,
+
+    REPLACE   => 1,
+    PASSCRED  => 2,
+    PASSPIDFD => 4,
+    NORIGHTS  => 8,
+};
 
 my $ffi = FFI::Platypus->new(api => 2, lib => 'libancillary.so.1');
 
-package Ancillary::Creds {
-    use FFI::Platypus::Record;
-    record_layout_1($ffi, sint32 => 'pid', uint32 => 'uid', uint32 => 'gid');
-}
-$ffi->type('record(Ancillary::Creds)*' => 'creds');
+# A struct ancillary_creds is three numbers.
+$ffi->type('uint32[3]' => 'creds');
 
-my $close_fds = $ffi->function(ancillary_close_fds => ['int[]', 'size_t'] => 'void');
+sub declare ($name, $arguments, $type) { $ffi->function("ancillary_$name" => $arguments => $type) }
 
-# The other functions return a negative errno value when they fail.
-sub attach ($name, $arguments, $type) {
-    my $function = $ffi->function("ancillary_$name" => $arguments => $type);
-    return sub {
-        my $result = $function->call(@_);
-        return $result >= 0 ? $result : Ancillary::Error->throw("ancillary_$name", -$result);
-    };
-}
+my $listen       = declare(listen       => [qw(string int uint32 uint)], 'int');
+my $connect      = declare(connect      => [qw(string int uint)], 'int');
+my $send_fds     = declare(send_fds     => [qw(int int[] size_t opaque size_t uint)], 'ssize_t');
+my $recv_fds     = declare(recv_fds     => [qw(int int[] size_t* opaque size_t uint)], 'ssize_t');
+my $close_fds    = declare(close_fds    => [qw(int[] size_t)], 'void');
+my $set_passcred = declare(set_passcred => [qw(int int)], 'int');
+my $send_creds   = declare(send_creds   => [qw(int opaque opaque size_t uint)], 'ssize_t');
+my $recv_creds   = declare(recv_creds   => [qw(int creds opaque size_t uint)], 'ssize_t');
+my $peer_creds   = declare(peer_creds   => [qw(int creds)], 'int');
 
-my $listen       = attach(listen       => [qw(string int uint32 uint)], 'int');
-my $connect      = attach(connect      => [qw(string int uint)], 'int');
-my $send_fds     = attach(send_fds     => [qw(int int[] size_t opaque size_t uint)], 'ssize_t');
-my $recv_fds     = attach(recv_fds     => [qw(int int[] size_t* opaque size_t uint)], 'ssize_t');
-my $set_passcred = attach(set_passcred => [qw(int int)], 'int');
-my $send_creds   = attach(send_creds   => [qw(int creds opaque size_t uint)], 'ssize_t');
-my $recv_creds   = attach(recv_creds   => [qw(int creds opaque size_t uint)], 'ssize_t');
-my $peer_creds   = attach(peer_creds   => [qw(int creds)], 'int');
-
-# A listening stream socket, which clients find as soon as there is a file at the path.
 sub listen_at ($path, $mode = 0600, $flags = 0) {
-    return Ancillary::Owned->new($listen->(whole($path), SOCK_STREAM, $mode, $flags))->handle;
+    whole($path);
+    my ($handle) = owning(1, sub ($fds) {
+        $fds->[0] = $listen->call($path, SOCK_STREAM, $mode, $flags);
+        check('listen', $fds->[0]);
+    });
+    return $handle;
 }
 
 sub connect_to ($path, $flags = 0) {
-    return Ancillary::Owned->new($connect->(whole($path), SOCK_STREAM, $flags))->handle;
+    whole($path);
+    my ($handle) = owning(1, sub ($fds) {
+        $fds->[0] = $connect->call($path, SOCK_STREAM, $flags);
+        check('connect', $fds->[0]);
+    });
+    return $handle;
 }
 
-# Sends handles, which the sender goes on to own, with a payload, or with a marker byte. Returns how
-# many bytes went: all of them, unless the socket does not wait.
 sub send_fds ($socket, $handles, $data = '', $flags = 0) {
     # What is still to be written is, and the position goes back to before what has been read ahead:
     # the receiver has no part in Perl's buffers.
     no warnings qw(closed unopened);
     seek $_, 0, SEEK_CUR for @$handles;
     my @fds = map { number_of($_) } @$handles;
-    return $send_fds->(number_of($socket), \@fds, scalar @fds, payload($data), $flags);
+    return check('send_fds',
+        $send_fds->call(number_of($socket), \@fds, scalar @fds, payload($data), $flags));
 }
 
-# Receives at most $len bytes and $room handles. Returns the payload, which is empty when the peer
-# has closed, and the handles.
 sub recv_fds ($socket, $room, $len, $flags = 0) {
-    my $owned = Ancillary::Owned->new((-1) x $room);
     grow(my $data, $len);
     my $count = $room;
-    my $size = $recv_fds->(
-        number_of($socket), $owned, \$count, scalar_to_pointer($data), $len, $flags);
-    set_used_length($data, $size);
-    return ($data, map { $owned->handle } 1 .. $count);
+    my @handles = owning($room, sub ($fds) {
+        my $size = check('recv_fds', $recv_fds->call(
+            number_of($socket), $fds, \$count, scalar_to_pointer($data), $len, $flags));
+        set_used_length($data, $size);
+    });
+    return ($data, @handles);
 }
 
-# Asks for credentials with every message.
-sub set_passcred ($socket, $on = 1) { $set_passcred->(number_of($socket), $on ? 1 : 0) }
+sub set_passcred ($socket, $on = 1) {
+    check('set_passcred', $set_passcred->call(number_of($socket), $on ? 1 : 0));
+    return;
+}
 
-# Sends this process's credentials with a payload, or with a marker byte.
 sub send_creds ($socket, $data = '', $flags = 0) {
-    return $send_creds->(number_of($socket), undef, payload($data), $flags);
+    return check('send_creds',
+        $send_creds->call(number_of($socket), undef, payload($data), $flags));
 }
 
-# Receives at most $len bytes. Returns the payload, which is empty when the peer has closed, and
-# who sent it: pid, uid and gid.
 sub recv_creds ($socket, $len, $flags = 0) {
-    my $creds = Ancillary::Creds->new;
+    my @creds = (0) x 3;
     grow(my $data, $len);
-    my $size = $recv_creds->(number_of($socket), $creds, scalar_to_pointer($data), $len, $flags);
+    my $size = check('recv_creds', $recv_creds->call(
+        number_of($socket), \@creds, scalar_to_pointer($data), $len, $flags));
     set_used_length($data, $size);
-    return ($data, $creds);
+    return ($data, Ancillary::Creds->new(@creds));
 }
 
-# Who is on the other end: pid, uid and gid.
 sub peer_creds ($socket) {
-    $peer_creds->(number_of($socket), my $creds = Ancillary::Creds->new);
-    return $creds;
+    my @creds = (0) x 3;
+    check('peer_creds', $peer_creds->call(number_of($socket), \@creds));
+    return Ancillary::Creds->new(@creds);
 }
+
+# Handles for the descriptors that a call puts into an array: all of them, or it closes them. The
+# handler of a signal runs between many steps and can die; but not between the return from C and the
+# array, nor between shift and open. (In a destructor it would be lost that it has died.)
+sub owning ($room, $call) {
+    my @fds = (-1) x $room;
+    my @handles;
+    {
+        local $@;
+        return @handles if eval {
+            $call->(\@fds);
+            while (@fds && $fds[0] >= 0) {
+                # Whether it can be read, written or both, the kernel knows.
+                my $fd = $fds[0];
+                open $handles[@handles], '+<&=', shift @fds or do {
+                    my $errno = $! + 0;
+                    unshift @fds, $fd;
+                    fail('fdopen', $errno);
+                };
+            }
+            1;
+        };
+        $close_fds->call(\@fds, scalar @fds);
+        @fds = $@;
+    }
+    die $fds[0];
+}
+
+# A function of the library returns a negative errno value when it fails.
+sub check ($name, $result) { $result >= 0 ? $result : fail("ancillary_$name", -$result) }
+
+sub fail ($call, $errno) { Ancillary::Error->throw($call, $errno) }
 
 # A path that C does not take for a shorter one.
-sub whole ($path) { $path =~ /\0/ ? Carp::croak('The path contains null bytes') : $path }
+sub whole ($path) { $path =~ /\0/ and Carp::croak('The path contains null bytes') }
 
 # A handle that has been closed has none, and undef would be taken for 0.
 sub number_of ($handle) { fileno($handle) // -1 }
@@ -119,26 +156,16 @@ sub payload {
     return length $_[0] ? (scalar_to_pointer($_[0]), length $_[0]) : (undef, 0);
 }
 
-# Descriptors that no handle has taken yet. They are closed when this goes, which it also does when
-# the handler of a signal dies.
-package Ancillary::Owned {
-    sub new ($class, @fds) { bless [@fds], $class }
-    sub DESTROY ($self)    { $close_fds->call($self, scalar @$self) }
-
-    # Has a handle take the next one. Whether it can be read, written or both, the kernel knows.
-    # Between shift and open Perl does not run handlers.
-    sub handle ($self) {
-        my ($fd, $handle) = $self->[0];
-        return $handle if open $handle, '+<&=', shift @$self;
-        my $errno = $! + 0;
-        unshift @$self, $fd;
-        Ancillary::Error->throw('fdopen', $errno);
-    }
+package Ancillary::Creds {
+    sub new ($class, $pid, $uid, $gid) { bless { pid => $pid, uid => $uid, gid => $gid }, $class }
+    sub pid ($self)                    { $self->{pid} }
+    sub uid ($self)                    { $self->{uid} }
+    sub gid ($self)                    { $self->{gid} }
 }
 
 # What died says of itself as die does: with the place where this module was called.
 package Ancillary::Error {
-    our @CARP_NOT = qw(Ancillary Ancillary::Owned);
+    our @CARP_NOT = qw(Ancillary);
     use overload '""' => sub ($self, @) { "$self->{call}: $self->{message}$self->{place}" },
         fallback => 1;
 
@@ -152,3 +179,106 @@ package Ancillary::Error {
 }
 
 1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+Ancillary - file handles and credentials over Unix sockets, with libancillary
+
+=head1 SYNOPSIS
+
+    use Ancillary qw(listen_at connect_to send_fds recv_fds REPLACE);
+
+    my $listener = listen_at('/run/example', 0600, REPLACE);    # one process
+    accept my $socket, $listener or die $!;
+    my ($data, $file) = recv_fds($socket, 1, 4096);
+    print $data, <$file>;
+
+    my $socket = connect_to('/run/example');                    # another
+    open my $file, '<', '/etc/hostname' or die $!;
+    send_fds($socket, [$file], 'a name');
+
+=head1 DESCRIPTION
+
+Sockets are Perl's own handles, and so is what is sent and what is received. A handle that has been
+received is close-on-exec, and is for reading, writing or both as the sender's is. Both have one
+position in the file: sending writes what is still in Perl's buffer, and goes back to before what
+has been read ahead.
+
+=head1 FUNCTIONS
+
+=over
+
+=item listen_at($path, $mode = 0600, $flags = 0)
+
+A listening stream socket, which clients find as soon as there is a file at the path. A path that
+begins with @ is an abstract name, without a file. The mode says the permissions of the file, less
+the umask; with C<REPLACE> a file that nobody listens on gives way.
+
+=item connect_to($path, $flags = 0)
+
+A connected stream socket.
+
+=item send_fds($socket, $handles, $data = '', $flags = 0)
+
+Sends handles, which the sender goes on to own, with a payload, or with a byte of zero for each
+message that it takes. Returns how many bytes went: all of them, unless the socket does not wait.
+
+=item recv_fds($socket, $room, $len, $flags = 0)
+
+Receives at most $len bytes and $room handles. Returns the payload, which is empty when the peer has
+closed, and the handles.
+
+=item set_passcred($socket, $on = 1)
+
+Asks for credentials with every message.
+
+=item send_creds($socket, $data = '', $flags = 0)
+
+Sends this process's credentials with a payload, or with a byte of zero.
+
+=item recv_creds($socket, $len, $flags = 0)
+
+Receives at most $len bytes. Returns the payload, which is empty when the peer has closed, and who
+sent it, with the methods pid, uid and gid.
+
+=item peer_creds($socket)
+
+Who is on the other end, with the same methods.
+
+=back
+
+=head1 FLAGS
+
+C<DONTWAIT>: the call does not wait. C<INTR>: a signal ends the wait. C<WAITALL>: it receives until
+$len bytes have come or the peer has closed. C<LOSSLESS>: what there is too little room for stays
+queued, and can be received later. C<REPLACE>: for listen_at.
+
+For listen_at and connect_to, holding for the first message already, and inherited by what accept
+returns: C<PASSCRED> (credentials come with each message), C<PASSPIDFD> (a pidfd comes, for who
+receives with other functions) and C<NORIGHTS> (handles are refused, and sending them is EPERM). One
+that the kernel does not have is ENOPROTOOPT.
+
+=head1 ERRORS
+
+Whatever fails dies with an Ancillary::Error, whose methods are C<errno> and C<message>, and which
+reads as a message with the place of the call: EAGAIN (a call with C<DONTWAIT> came too early), EINTR
+(one with C<INTR> was interrupted), E2BIG (more handles came than there is room for), EMFILE (more
+than the process can have open), EPIPE (the peer has closed), ENOMSG (a message without
+credentials). What came with such a message is closed.
+
+=head1 SIGNALS
+
+A call that waits holds up the whole program, and handlers in C<%SIG> with it; with C<INTR> a signal
+ends the wait. A handler that dies, in whatever line, has what has come closed, each descriptor once.
+That does not hold for handlers that run at once (C<PERL_SIGNALS=unsafe>, or POSIX::SigAction without
+C<safe>), which break into the library itself.
+
+=head1 NEEDS
+
+Perl 5.36 or newer, FFI::Platypus 2, and libancillary.so.1 where the system's loader looks for it.
+
+=cut

@@ -4,13 +4,21 @@
 
 use v5.36;
 
-use Errno qw(EAGAIN EBADF EINTR);
+use Errno qw(E2BIG EAGAIN EBADF EINTR ENOPROTOOPT EPERM);
+use FFI::Platypus;
 use FindBin;
 use POSIX ();
 use Test::More;
 
 use lib $FindBin::Bin;
-use Ancillary qw(listen_at connect_to send_fds recv_fds DONTWAIT INTR);
+use Ancillary qw(
+    listen_at connect_to send_fds recv_fds recv_creds peer_creds DONTWAIT INTR LOSSLESS
+    PASSCRED NORIGHTS
+);
+
+my $libc = FFI::Platypus->new(api => 2, lib => undef);
+$libc->attach(setitimer => ['int', 'long[4]', 'opaque'] => 'int');
+$libc->attach([listen => 'set_backlog'] => ['int', 'int'] => 'int');
 
 sub descriptors {
     opendir my $dir, '/proc/self/fd' or die $!;
@@ -112,6 +120,104 @@ subtest 'what has come is closed when a handler dies' => sub {
     is(problem(sub { recv_fds($ours, 3, 10) }), "interrupted\n");
     is(descriptors(), $start);
     waitpid $pid, 0;
+};
+
+subtest 'a connection is closed when a handler dies' => sub {
+    local $SIG{USR1} = sub { die "interrupted\n" };
+    my $listener = listen_at("$name-other");
+    # With that there is room for one that is not accepted.
+    set_backlog(fileno $listener, 0);
+    my $first = connect_to("$name-other");
+    my $start = descriptors();
+    my $pid = when_waiting(sub ($waiter) {
+        kill USR1 => $waiter;
+        accept my $socket, $listener;
+    });
+    is(problem(sub { connect_to("$name-other") }), "interrupted\n");
+    is(descriptors(), $start);
+    waitpid $pid, 0;
+};
+
+subtest 'without loss what there is no room for stays queued' => sub {
+    send_fds($theirs, [ (*STDIN) x 2 ], 'data');
+    is(problem(sub { recv_fds($ours, 1, 10, LOSSLESS) })->errno, E2BIG);
+    is(problem(sub { recv_creds($ours, 10, LOSSLESS) })->errno, E2BIG);
+    my ($data, @handles) = recv_fds($ours, 2, 10, LOSSLESS);
+    is("$data, " . @handles, 'data, 2');
+};
+
+subtest 'options hold for the first message' => sub {
+    my $listener = listen_at("$name-other", 0600, PASSCRED);
+    my $socket = connect_to("$name-other");
+    send_fds($socket, [], 'data');
+    accept my $accepted, $listener;
+    my ($data, $creds) = recv_creds($accepted, 10);
+    is($data, 'data');
+    is($creds->pid, $$);
+    my $refusing;
+    my $problem = problem(sub { $refusing = connect_to("$name-other", NORIGHTS) });
+    # Linux has it since 6.16.
+    return is($problem->errno, ENOPROTOOPT) if $problem;
+    accept $accepted, $listener;
+    is(problem(sub { send_fds($accepted, [$accepted]) })->errno, EPERM);
+};
+
+subtest 'the module can be loaded again' => sub {
+    my @warnings;
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    delete $INC{'Ancillary.pm'};
+    ok(eval { require Ancillary }) or diag $@;
+    is(peer_creds($ours)->pid, $$);
+    is("@warnings", '');
+};
+
+# Exceptions come at random moments. Other files are opened then, and must stay open.
+subtest 'whenever a handler dies, each descriptor is closed once' => sub {
+    my $wanted = $ENV{ANCILLARY_TEST_INTERRUPTIONS} // 1000;
+    my $seed = srand($ENV{ANCILLARY_TEST_SEED} // time ^ $$ << 16);
+    diag "seed $seed";
+    my @warnings;
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    # A handler can run later than its signal comes: where there is nothing to interrupt.
+    my $armed = 0;
+    local $SIG{ALRM} = sub {
+        $armed or return;
+        $armed = 0;
+        die "interrupted\n";
+    };
+    my $alarm = sub ($microseconds) { setitimer(0, [0, 0, 0, $microseconds], undef) };
+    my @calls = (
+        sub { recv_fds($ours, 3, 1) },
+        sub {
+            my $listener = listen_at("$name-other");
+            my $socket = connect_to("$name-other");
+            accept my $other, $listener;
+        },
+    );
+    my $start = descriptors();
+    my ($faults, $count) = (0, 0);
+    while ($count < $wanted) {
+        send_fds($theirs, [ (*STDIN) x 3 ]);
+        my $died = problem(sub {
+            $armed = 1;
+            my $died = problem(sub { $alarm->(1 + int rand 100); $calls[rand @calls]->() });
+            $armed = 0;
+            die $died if $died;
+        });
+        if ($died) {
+            $died eq "interrupted\n" or die $died;
+            my @others = map { open my $file, '<', '/dev/null'; $file } 1 .. 8;
+            undef $died;
+            $faults += grep { !-c $_ } @others;
+            $count++;
+        }
+        # What is still queued.
+        1 until problem(sub { recv_fds($ours, 3, 1, DONTWAIT) });
+    }
+    $alarm->(0);
+    is($faults, 0);
+    is("@warnings", '');
+    is(descriptors(), $start);
 };
 
 close $_ for $ours, $theirs;

@@ -1,13 +1,41 @@
 <?php
 
-// Passes descriptors and credentials over Unix sockets: libancillary for PHP.
-//
-// PHP does not tell the descriptor of a stream, so what is sent are descriptors of this module. Of
-// these, and of those received, it makes streams. They are closed when nothing refers to them any
-// more. Whatever fails throws an Ancillary\Failure. A call that waits holds up all of PHP: no
-// handler of pcntl_signal() runs meanwhile.
-//
-// SPDX-License-Identifier: MIT OR Apache-2.0
+/**
+ * Passes descriptors and credentials over Unix sockets: libancillary for PHP.
+ *
+ * A process hands an open file to another over a Unix socket, and tells who it is:
+ *
+ *     $listener = Ancillary\Socket::listen('/run/example', flags: Ancillary\REPLACE); // one process
+ *     $socket = $listener->accept();
+ *     [$data, [$file]] = $socket->recvFds(1, 4096);
+ *     echo $data, stream_get_contents($file->stream());
+ *
+ *     $socket = Ancillary\Socket::connect('/run/example');                            // another
+ *     $socket->sendFds([Ancillary\Descriptor::open('/etc/hostname')], 'a name');
+ *
+ * PHP does not tell the descriptor of a stream, so what is sent are descriptors of this module,
+ * which open a file themselves or have been received. Of both stream() makes streams, which share
+ * the position in the file with it. A descriptor is closed with close(), or when nothing refers to
+ * it any more, and by PHP's own functions that execute programs it is not passed on. It can neither
+ * be cloned nor serialized: of two owners both would close it.
+ *
+ * What fails throws an Ancillary\Failure, whose code is an errno value: EAGAIN (11, a call with
+ * DONTWAIT came too early), E2BIG (7, more descriptors came than there is room for), EMFILE (24,
+ * more than the process can have open), EPIPE (32, the peer has closed), ENOMSG (42, a message
+ * without credentials). What came with such a message is closed; with LOSSLESS it stays queued
+ * where there is too little room for it, and can be received later.
+ *
+ * A call that waits holds up all of PHP, handlers of pcntl_signal() too. With the flag INTR a
+ * signal ends the wait with EINTR (4), if its handler does not restart system calls (the third
+ * argument of pcntl_signal()). Handlers that run by themselves (pcntl_async_signals()) run when
+ * what the call has brought is in objects: so one that throws has it closed, and loses nothing.
+ *
+ * It needs PHP 8.1 or newer with the extension FFI (ffi.enable: allowed on the command line, and
+ * elsewhere to files that opcache has preloaded) and, where the system's loader looks for it,
+ * libancillary.so.1. Load it with require_once.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 
 declare(strict_types=1);
 
@@ -15,11 +43,14 @@ namespace Ancillary;
 
 use FFI;
 
-const DONTWAIT = 1 << 0;
-const INTR = 1 << 1;
-const WAITALL = 1 << 2;
-const LOSSLESS = 1 << 3;
-const REPLACE = 1 << 4;
+const DONTWAIT = 1 << 6;
+const INTR = 1 << 19;
+const WAITALL = 1 << 8;
+const LOSSLESS = 1 << 20;
+const REPLACE = 1 << 0;
+const PASSCRED = 1 << 1;
+const PASSPIDFD = 1 << 2;
+const NORIGHTS = 1 << 3;
 
 const O_RDONLY = 0;
 const O_WRONLY = 1;
@@ -84,6 +115,32 @@ final class Failure extends \RuntimeException
     }
 }
 
+/**
+ * Does something with PHP's handlers of signals held off. They run between any two of its steps,
+ * and one that throws between what C returns and its owner, or in the middle of closing, would lose
+ * a descriptor or have it closed twice.
+ *
+ * @template T
+ * @param callable(): T $steps
+ * @return T
+ */
+function uninterrupted(callable $steps): mixed
+{
+    if (!function_exists('pcntl_async_signals') || !pcntl_async_signals()) {
+        return $steps();
+    }
+    try {
+        pcntl_async_signals(false);
+        // What is returned from here would not be freed if a handler threw behind "finally".
+        $result = $steps();
+    } finally {
+        pcntl_async_signals(true);
+        // Those that have come meanwhile.
+        pcntl_signal_dispatch();
+    }
+    return $result;
+}
+
 /** Calls a function of libancillary: what it returns when it fails is a negative errno value. */
 function call(string $name, mixed ...$arguments): int
 {
@@ -107,10 +164,10 @@ function whole(string $path): string
     return $path;
 }
 
-/** An open file, which is closed when this goes. */
-class Descriptor
+/** What closes a descriptor when it goes: the one place that does. */
+final class Owner
 {
-    public function __construct(private int $number)
+    public function __construct(public int $number)
     {
     }
 
@@ -119,27 +176,82 @@ class Descriptor
         $this->close();
     }
 
+    public function close(): void
+    {
+        uninterrupted(function () {
+            [$number, $this->number] = [$this->number, -1];
+            if ($number >= 0) {
+                libc()->close($number);
+            }
+        });
+    }
+}
+
+/** An open file, which is closed when this goes. */
+class Descriptor
+{
+    private Owner $owner;
+
+    /** Takes over a descriptor. */
+    final public function __construct(int $number)
+    {
+        $this->owner = new Owner($number);
+    }
+
+    /**
+     * A handler that throws as a destructor begins, which is where handlers run, keeps it from
+     * closing anything. Then that of the owner comes next.
+     */
+    public function __destruct()
+    {
+        $this->close();
+    }
+
+    /**
+     * Calls a function that returns a descriptor, and gives it its owner.
+     *
+     * @param callable(): int $call
+     */
+    final protected static function owning(callable $call): static
+    {
+        return uninterrupted(fn () => new static($call()));
+    }
+
     /** A descriptor has one owner, which closes it. */
     private function __clone()
     {
     }
 
-    public static function open(string $path, int $flags = O_RDONLY, int $mode = 0600): self
+    /** The same. */
+    public function __serialize(): array
     {
-        return new self(call_libc('open', whole($path), $flags | O_CLOEXEC, $mode));
+        throw new \LogicException('A descriptor cannot be serialized');
     }
 
+    /** The same. */
+    public function __unserialize(array $data): void
+    {
+        throw new \LogicException('A descriptor cannot be unserialized');
+    }
+
+    /** Opens a file. */
+    public static function open(string $path, int $flags = O_RDONLY, int $mode = 0600): static
+    {
+        return static::owning(
+            fn () => call_libc('open', whole($path), $flags | O_CLOEXEC, $mode),
+        );
+    }
+
+    /** The number of the descriptor, -1 when it has been closed. */
     public function number(): int
     {
-        return $this->number;
+        return $this->owner->number;
     }
 
+    /** Closes it, if it has not been closed. */
     public function close(): void
     {
-        if ($this->number >= 0) {
-            libc()->close($this->number);
-            $this->number = -1;
-        }
+        $this->owner->close();
     }
 
     /**
@@ -152,11 +264,14 @@ class Descriptor
     {
         // PHP duplicates the descriptor with dup(2), which takes the lowest number that is free,
         // and does not have the duplicate closed when another program is executed.
-        $duplicate = call_libc('fcntl', $this->number, F_DUPFD_CLOEXEC, 0);
-        libc()->close($duplicate);
-        $stream = fopen("php://fd/$this->number", 'r+');
-        call_libc('fcntl', $duplicate, F_SETFD, FD_CLOEXEC);
-        return $stream;
+        return uninterrupted(function () {
+            $number = $this->number();
+            $duplicate = call_libc('fcntl', $number, F_DUPFD_CLOEXEC, 0);
+            libc()->close($duplicate);
+            $stream = fopen("php://fd/$number", 'r+');
+            call_libc('fcntl', $duplicate, F_SETFD, FD_CLOEXEC);
+            return $stream;
+        });
     }
 }
 
@@ -174,20 +289,38 @@ final class Creds
 /** A Unix stream socket. */
 final class Socket extends Descriptor
 {
-    /** Makes a listening socket. When its file is there, connecting works. */
+    /**
+     * Makes a listening socket. When its file is there, connecting works.
+     *
+     * @param string $path of the file; one that begins with @ is an abstract name, without a file
+     * @param int $mode the permissions of the file, less the umask
+     * @param int $flags 0, or some of REPLACE (a file that nobody listens on gives way) and, for
+     *     the first message already and inherited by what accept() returns: PASSCRED (credentials
+     *     come with each message), PASSPIDFD (so does a pidfd), NORIGHTS (descriptors are refused)
+     */
     public static function listen(string $path, int $mode = 0600, int $flags = 0): self
     {
-        return new self(call('ancillary_listen', whole($path), SOCK_STREAM, $mode, $flags));
+        return self::owning(
+            fn () => call('ancillary_listen', whole($path), SOCK_STREAM, $mode, $flags),
+        );
     }
 
+    /**
+     * Makes a socket and connects it.
+     *
+     * @param int $flags 0, or some of DONTWAIT, INTR, PASSCRED, PASSPIDFD and NORIGHTS
+     */
     public static function connect(string $path, int $flags = 0): self
     {
-        return new self(call('ancillary_connect', whole($path), SOCK_STREAM, $flags));
+        return self::owning(fn () => call('ancillary_connect', whole($path), SOCK_STREAM, $flags));
     }
 
+    /** Waits for who connects to a listening socket. */
     public function accept(): self
     {
-        return new self(call_libc('accept4', $this->number(), null, null, SOCK_CLOEXEC));
+        return self::owning(
+            fn () => call_libc('accept4', $this->number(), null, null, SOCK_CLOEXEC),
+        );
     }
 
     /**
@@ -210,6 +343,8 @@ final class Socket extends Descriptor
     /**
      * Receives at most so many descriptors and bytes.
      *
+     * @param int $flags 0, or some of DONTWAIT, INTR, WAITALL (until $size bytes have come or the
+     *     peer has closed) and LOSSLESS (what there is too little room for stays queued)
      * @return array{string, list<Descriptor>} the payload is empty when the peer has closed
      */
     public function recvFds(int $room, int $size, int $flags = 0): array
@@ -218,13 +353,15 @@ final class Socket extends Descriptor
         $count = libancillary()->new('size_t');
         $count->cdata = $room;
         $data = libancillary()->new("char[$size]");
-        $received = call('ancillary_recv_fds', $this->number(), $fds, FFI::addr($count),
-            $data, $size, $flags);
-        $descriptors = [];
-        for ($i = 0; $i < $count->cdata; $i++) {
-            $descriptors[] = new Descriptor($fds[$i]);
-        }
-        return [FFI::string($data, $received), $descriptors];
+        return uninterrupted(function () use ($fds, $count, $data, $size, $flags) {
+            $received = call('ancillary_recv_fds', $this->number(), $fds, FFI::addr($count),
+                $data, $size, $flags);
+            $descriptors = [];
+            for ($i = 0; $i < $count->cdata; $i++) {
+                $descriptors[] = new Descriptor($fds[$i]);
+            }
+            return [FFI::string($data, $received), $descriptors];
+        });
     }
 
     /** Asks for credentials with every message. */

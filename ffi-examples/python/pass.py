@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """Passes files between processes, as ../README.md says."""
 
 import os
@@ -11,7 +12,9 @@ USAGE = """\
 Usage: pass send SOCKET N [PAYLOAD]
        pass recv SOCKET MAX [TIMES]
        pass creds SOCKET [TIMES]
-       pass peer SOCKET"""
+       pass peer SOCKET
+       pass tell SOCKET N [PAYLOAD]
+       pass hear SOCKET MAX [TIMES]"""
 
 PAYLOAD_ROOM = 65536
 
@@ -36,12 +39,16 @@ def send_files(sock, count, payload):
     if count == 0:
         return ancillary.send_creds(sock, payload)
     with ExitStack() as files:
-        made = [files.enter_context(tempfile.TemporaryFile()) for _ in range(count)]
-        for i, file in enumerate(made, 1):
-            file.write(b"file %d of %d, made by %d\n" % (i, count, os.getpid()))
-            # The receiver shares the position.
-            file.seek(0)
-        return ancillary.send(sock, made, payload)
+        return ancillary.send(sock, make_files(files, count), payload)
+
+
+def make_files(opened, count):
+    made = [opened.enter_context(tempfile.TemporaryFile()) for _ in range(count)]
+    for i, file in enumerate(made, 1):
+        file.write(b"file %d of %d, made by %d\n" % (i, count, os.getpid()))
+        # The receiver shares the position.
+        file.seek(0)
+    return made
 
 
 def send_one(sock, count, payload):
@@ -60,6 +67,29 @@ def send(path, count, payload=""):
             if not line:
                 return fine
             fine &= attempt("send", send_one, sock, count, line.rstrip(b"\n"))
+
+
+def tell(path, count, payload=""):
+    payload, pid = os.fsencode(payload), os.getpid()
+    sock = ancillary.connect(path)
+    with ancillary.Channel(sock, PAYLOAD_ROOM, count) as channel, ExitStack() as files:
+        channel.send(1, pid, payload, more=True)
+        channel.send(2, pid, payload, make_files(files, count), more=True, take=True)
+        channel.send(3, pid, more=True)
+        channel.flush()
+    say(b"sent %d descriptors, %d bytes" % (count, len(payload)))
+
+
+def hear(sock, room):
+    with ancillary.Channel(sock, PAYLOAD_ROOM, room) as channel:
+        for message in iter(channel.receive, None):
+            with message:
+                count, length = len(message.files), len(message.data)
+                say(b"message %d from %d: %d descriptors, %d bytes" %
+                    (message.type, message.id, count, length))
+                say(b"payload: " + message.data)
+                for file in message.files:
+                    say(file.readall(), end=b"")
 
 
 def receive_files(sock, room):
@@ -116,9 +146,13 @@ def main(command="", path=None, *rest):
         if command == "send" and len(rest) in (1, 2):
             count, *payload = rest
             action = send, path, number(count), *payload
-        elif command == "recv" and len(rest) in (1, 2):
+        elif command == "tell" and len(rest) in (1, 2):
+            count, *payload = rest
+            action = tell, path, number(count), *payload
+        elif command in ("recv", "hear") and len(rest) in (1, 2):
             room, times = map(number, [*rest, "1"][:2])
-            action = serve, path, times, command, receive_files, room
+            receive = hear if command == "hear" else receive_files
+            action = serve, path, times, command, receive, room
         elif command == "creds" and len(rest) in (0, 1):
             action = serve, path, *(map(number, rest or "1")), command, receive_creds
         elif command == "peer" and not rest:

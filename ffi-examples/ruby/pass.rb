@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+# SPDX-License-Identifier: MIT OR Apache-2.0
+
 # Passes files between processes, as ../README.md says.
 
 require "ancillary"
@@ -10,6 +12,8 @@ USAGE = <<~TEXT
          pass recv SOCKET MAX [TIMES]
          pass creds SOCKET [TIMES]
          pass peer SOCKET
+         pass tell SOCKET N [PAYLOAD]
+         pass hear SOCKET MAX [TIMES]
 TEXT
 
 PAYLOAD_ROOM = 65_536
@@ -36,13 +40,56 @@ def unnamed(content)
 end
 
 def send_files(socket, count, payload)
+  return Ancillary.send_creds(socket, payload) if count.zero?
+
+  with_files(count) { |files| Ancillary.send_files(socket, files, payload) }
+ensure
+  socket.close
+end
+
+def with_files(count)
   files = []
   (1..count).each { |i| files << unnamed("file #{i} of #{count}, made by #{Process.pid}\n") }
-  return Ancillary.send_creds(socket, payload) if files.empty?
-
-  Ancillary.send_files(socket, files, payload)
+  yield files
 ensure
-  [*files, socket].each(&:close)
+  files.each(&:close)
+end
+
+# Does something with a channel, and closes it.
+def with_channel(socket, files)
+  channel = Ancillary::Channel.new(socket, size: PAYLOAD_ROOM, files: files)
+  yield channel
+ensure
+  (channel || socket).close
+end
+
+def tell(path, count, payload)
+  with_channel(Ancillary.connect(path), count) do |channel|
+    with_files(count) do |files|
+      channel.send(1, Process.pid, payload, more: true)
+      channel.send(2, Process.pid, payload, files, more: true, take: true)
+      channel.send(3, Process.pid, more: true)
+      channel.flush
+    end
+  end
+  puts "sent #{count} descriptors, #{payload.bytesize} bytes"
+end
+
+def hear(socket, room)
+  with_channel(socket, room) do |channel|
+    while (message = channel.receive)
+      show(message)
+    end
+  end
+end
+
+def show(message)
+  count, size = message.files.size, message.data.bytesize
+  puts "message #{message.type} from #{message.id}: #{count} descriptors, #{size} bytes"
+  print "payload: ", message.data, "\n"
+  message.files.each { |file| print file.read }
+ensure
+  message.files.each(&:close)
 end
 
 def send_one(socket, count, payload)
@@ -121,6 +168,12 @@ def action(command, path, *rest)
   in ["recv", 1 | 2]
     room, times = number(rest[0]), number(rest[1] || "1")
     -> { serve(command, path, times) { |socket| receive_files(socket, room) } }
+  in ["tell", 1 | 2]
+    count, payload = number(rest[0]), rest[1] || ""
+    -> { tell(path, count, payload) }
+  in ["hear", 1 | 2]
+    room, times = number(rest[0]), number(rest[1] || "1")
+    -> { serve(command, path, times) { |socket| hear(socket, room) } }
   in ["creds", 0 | 1]
     times = number(rest[0] || "1")
     -> { serve(command, path, times) { |socket| receive_creds(socket) } }

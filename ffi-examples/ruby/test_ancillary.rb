@@ -1,13 +1,27 @@
 # frozen_string_literal: true
 
+# SPDX-License-Identifier: MIT OR Apache-2.0
+
 # What the wrappers promise beyond what pass.rb shows.
 
 require "ancillary"
+require "fiddle"
 require "minitest/autorun"
 require "tempfile"
 require "timeout"
 
+# How many descriptors are open.
+module Descriptors
+  def descriptors
+    # Ruby makes some of its own with its first thread.
+    Thread.new { nil }.join
+    Dir.children("/proc/self/fd").size
+  end
+end
+
 class TestAncillary < Minitest::Test
+  include Descriptors
+
   class Interrupted < StandardError; end
 
   def setup
@@ -23,12 +37,6 @@ class TestAncillary < Minitest::Test
   def teardown
     [@ours, @theirs].each(&:close)
     assert_equal @before, descriptors
-  end
-
-  def descriptors
-    # Ruby makes some of its own with its first thread.
-    Thread.new {}.join
-    Dir.children("/proc/self/fd").size
   end
 
   # Waits until a thread has taken what there was for it, and waits for more.
@@ -131,10 +139,7 @@ class TestAncillary < Minitest::Test
 
   def test_what_has_come_is_closed_when_it_cannot_be_handed_over
     File.open(File::NULL) { |null| Ancillary.send_files(@theirs, [@theirs, null, @theirs]) }
-    error = assert_raises(SystemCallError) do
-      Ancillary.receive_files(@ours, 3, 1, as: UNIXSocket)
-    end
-    assert_match "not a socket", error.message
+    assert_raises(Errno::ENOTSOCK) { Ancillary.receive_files(@ours, 3, 1, as: UNIXSocket) }
   end
 
   def test_errors_are_those_of_errno
@@ -145,8 +150,394 @@ class TestAncillary < Minitest::Test
     assert_raises(Errno::EPIPE) { Ancillary.send_files(@ours, [0]) }
   end
 
+  def test_without_loss_what_there_is_no_room_for_stays_queued
+    Ancillary.send_files(@theirs, [], "first")
+    Ancillary.send_files(@theirs, [0, 0], "second")
+    all = { whole: true, lossless: true }
+    assert_equal ["first", []], Ancillary.receive_files(@ours, 1, 11, **all)
+    assert_raises(Errno::E2BIG) { Ancillary.receive_files(@ours, 1, 6, **all) }
+    assert_raises(Errno::E2BIG) { Ancillary.receive_creds(@ours, 6, lossless: true) }
+    data, files = Ancillary.receive_files(@ours, 2, 6, **all)
+    assert_equal ["second", 2], [data, files.size]
+    files.each(&:close)
+  end
+
+  def test_closing_ends_the_wait
+    thread = Thread.new { Ancillary.receive_files(@ours, 1, 10) }
+    thread.report_on_exception = false
+    until_waits(thread)
+    @ours.close
+    assert_raises(IOError) { thread.value }
+  end
+
+  def test_options_hold_for_the_first_message
+    Ancillary.listen(@name, creds: true) do |server|
+      Ancillary.connect(@name) do |socket|
+        Ancillary.send_files(socket, [], "data")
+        accepted = server.accept
+        data, sender = Ancillary.receive_creds(accepted, 10)
+        assert_equal ["data", Process.pid], [data, sender.pid]
+        accepted.close
+      end
+      assert_raises(ArgumentError) { Ancillary.connect(@name, credentials: true) }
+      refuses_files(server)
+    end
+  end
+
+  def refuses_files(server)
+    Ancillary.connect(@name, rights: false) do
+      accepted = server.accept
+      assert_raises(Errno::EPERM) { Ancillary.send_files(accepted, [0]) }
+      accepted.close
+    end
+  rescue Errno::ENOPROTOOPT
+    # Linux has it since 6.16.
+  end
+
   def test_names_are_not_cut
     assert_raises(ArgumentError) { Ancillary.listen("/tmp/name\0more") }
     assert_raises(ArgumentError) { Ancillary.connect("/tmp/name\0more") }
+  end
+end
+
+class TestChannel < Minitest::Test
+  include Descriptors
+
+  def setup
+    @before = descriptors
+    @ours, @theirs = channels
+  end
+
+  def teardown
+    [@ours, @theirs].each(&:close)
+    assert_equal @before, descriptors
+  end
+
+  # Two that are connected, with small buffers, for up to 300 files.
+  def channels(**options)
+    UNIXSocket.pair.map do |socket|
+      socket.setsockopt(:SOCKET, :SNDBUF, 1)
+      Ancillary::Channel.new(socket, files: 300, **options)
+    end
+  end
+
+  def take(channel, **options)
+    message = channel.receive(**options)
+    message.files.each(&:close)
+    [message.type, message.id, message.data, message.files.size]
+  end
+
+  def test_messages_come_whole_with_their_files
+    cases = [["", 0], ["", 1], ["a" * 20_000, 2], ["", 300], ["abc", 300]]
+    thread = Thread.new do
+      cases.each_with_index do |(data, files), i|
+        @theirs.send(i, 1 << 31, data, [0] * files, take: files == 300)
+      end
+    end
+    cases.each_with_index { |(data, files), i| assert_equal [i, 1 << 31, data, files], take(@ours) }
+    thread.join
+    @theirs.close
+    2.times { assert_nil @ours.receive }
+    assert_raises(Errno::EPIPE) { @ours.send(0) }
+  end
+
+  def test_imsg_is_understood_in_both_layouts
+    [Ancillary::Channel::IMSG, Ancillary::Channel::IMSG_OLD].each do |format|
+      ours, theirs = channels(format: format)
+      theirs.send(1, 2, "data", [0])
+      message = ours.receive
+      assert_equal [1, 2, "data", Process.pid], message.values_at(0, 1, 2, 4)
+      assert_raises(Errno::E2BIG) { theirs.send(1, 2, "data", [0, 0]) }
+      [ours, theirs, *message.files].each(&:close)
+    end
+  end
+
+  def test_what_may_wait_goes_with_the_next
+    2.times { |i| @theirs.send(i, 0, "", [0] * 3, more: true, take: true) }
+    # There is one of the channel for each, until it has gone.
+    assert_equal @before + 2 + 6, descriptors
+    assert_equal IO::READABLE | IO::WRITABLE, @theirs.events
+    assert_raises(Errno::EAGAIN) { @ours.receive(wait: false) }
+    @theirs.flush
+    assert_equal IO::READABLE, @theirs.events
+    2.times { |i| assert_equal [i, 0, "", 3], take(@ours) }
+    assert_equal @before + 2, descriptors
+  end
+
+  def test_a_message_that_cannot_go_is_not_taken_and_can_be_sent_again
+    sent = received = refused = 0
+    while received < 100
+      begin
+        if sent < 100
+          @theirs.send(sent, 0, "x" * 30_000, [0, 0], take: sent.even?, wait: false)
+          sent += 1
+          next
+        end
+        @theirs.flush(wait: false)
+      rescue Errno::EAGAIN
+        refused += 1
+      end
+      begin
+        assert_equal [received, 0, "x" * 30_000, 2], take(@ours, wait: false)
+        received += 1
+      rescue Errno::EAGAIN
+        next
+      end
+    end
+    assert_operator refused, :>, 1
+  end
+
+  def test_files_that_are_taken_stay_the_callers_as_well
+    File.open(File::NULL) do |null|
+      @theirs.send(0, 0, "", [null, @theirs], take: true)
+      assert_equal "", null.read
+    end
+    null, socket = @ours.receive.files
+    assert_equal "", null.read
+    [null, socket].each(&:close)
+  end
+
+  def test_a_timeout_ends_the_wait
+    assert_raises(Timeout::Error) { Timeout.timeout(0.01) { @ours.receive } }
+    assert_raises(Timeout::Error) do
+      Timeout.timeout(0.01) { loop { @ours.send(0, 0, "x" * 60_000, [0], take: true) } }
+    end
+  end
+
+  def test_the_end_within_a_message_is_an_error
+    @theirs.to_io.write([20, 0, 0, 1, 2].pack("ISSII"))
+    @theirs.close
+    2.times { assert_raises(Errno::EPROTO) { @ours.receive } }
+    assert_equal 0, (@ours.events & IO::READABLE)
+  end
+
+  def test_what_a_channel_holds_is_closed_with_it
+    3.times do |i|
+      @theirs.send(0, 0, "", [0] * 3, more: true, take: true)
+      @theirs.flush if i == 1
+    end
+    # The channel has the next one as well.
+    take(@ours)
+    assert_operator descriptors, :>=, @before + 2 + 6
+    [@ours, @theirs].each(&:close)
+    assert_equal @before, descriptors
+    assert_raises(IOError) { @ours.receive }
+    assert_raises(IOError) { @theirs.send(0, 0, "", [0], more: true, take: true) }
+  end
+
+  def test_what_fails_leaves_nothing
+    assert_raises(Errno::EMSGSIZE) { @theirs.send(0, 0, "", [0] * 301, take: true) }
+    assert_raises(Errno::E2BIG) { @theirs.send(0, 0, "", [0] * 254) }
+    assert_raises(Errno::EBADF) { @theirs.send(0, 0, "", [0, 0, -1], take: true) }
+    # The rest is as it was, also behind one that cannot be handed over.
+    File.open(File::NULL) { |null| @theirs.send(0, 0, "", [@theirs, null, @theirs]) }
+    @theirs.send(1, 2, "data", [@theirs])
+    assert_raises(Errno::ENOTSOCK) { @ours.receive(as: UNIXSocket) }
+    assert_equal [1, 2, "data", 1], take(@ours, as: UNIXSocket)
+  end
+
+  def test_without_loss_files_for_which_there_is_no_number_stay_queued
+    ours, theirs = channels(lossless: true)
+    theirs.send(1, 2, "", [0] * 253)
+    soft, hard = Process.getrlimit(:NOFILE)
+    Process.setrlimit(:NOFILE, descriptors + 100, hard)
+    begin
+      assert_raises(Errno::EMFILE) { ours.receive }
+      assert_raises(Errno::EMFILE) { theirs.send(1, 2, "", [0] * 253, take: true) }
+    ensure
+      Process.setrlimit(:NOFILE, soft, hard)
+    end
+    assert_equal [1, 2, "", 253], take(ours)
+    [ours, theirs].each(&:close)
+  end
+end
+
+# Exceptions that come from outside: of traps and of other threads.
+class TestInterruptions < Minitest::Test
+  include Descriptors
+
+  class Interrupted < StandardError; end
+
+  SETITIMER = Fiddle::Function.new(Fiddle::Handle::DEFAULT["setitimer"],
+                                   [Fiddle::TYPE_INT, Fiddle::TYPE_VOIDP, Fiddle::TYPE_VOIDP],
+                                   Fiddle::TYPE_INT, need_gvl: true)
+
+  def setup
+    @names = "@ancillary-#{Process.pid}-0"
+    @ours, @theirs = UNIXSocket.pair
+    @calls = [
+      -> { Ancillary.receive_files(@ours, 3, 4)[1] },
+      -> { Ancillary.receive_files(@ours, 3, 4, whole: true, as: UNIXSocket)[1] },
+      -> { [Ancillary.listen(@names = @names.succ)] },
+      -> { [Ancillary.connect(@names)] },
+      -> { messages }
+    ]
+    @calls.each { |call| prepared { @made = call.call } }
+    GC.start
+    @before = descriptors
+  end
+
+  def teardown
+    [@ours, @theirs].each(&:close)
+  end
+
+  # Two channels, and what has come on one of them.
+  def messages
+    ours, theirs = UNIXSocket.pair.map { |socket| Ancillary::Channel.new(socket, size: 100) }
+    theirs.send(0, 0, "data", [0] * 3, take: true, more: true)
+    theirs.send(1, 0, "data", [0] * 3, take: true)
+    [ours, theirs, *ours.receive.files]
+  end
+
+  # What nobody has got any more is closed when it is collected, which an address on the stack can
+  # put off.
+  def assert_none_is_left
+    100.times do
+      GC.start
+      return if descriptors <= @before
+    end
+    assert_operator descriptors, :<=, @before
+  end
+
+  # Does something with a message and a listener waiting for it, and leaves none. What has been made
+  # is closed afterwards: IO#close itself loses a descriptor when it is interrupted.
+  def prepared
+    Ancillary.send_files(@theirs, [@theirs] * 3, "data")
+    listener = Ancillary.listen(@names = @names.succ)
+    yield
+  ensure
+    [*@made, listener].each(&:close)
+    @made = nil
+    @ours.recv_nonblock(4, exception: false)
+  end
+
+  # Whether a call is interrupted. Then other files are opened, and must stay open.
+  def interrupted?
+    yield
+    false
+  rescue Interrupted
+    others = Array.new(8) { File.open(File::NULL) }
+    GC.start if rand(20).zero?
+    others.each do |file|
+      assert file.stat.chardev?
+      file.close
+    end
+    true
+  end
+
+  # Raises when that line of the wrapper is about to be run.
+  def raise_at(moment, &block)
+    trace = TracePoint.new(:line) do |point|
+      next unless point.path.end_with?("/ancillary.rb")
+
+      moment -= 1
+      raise Interrupted if moment == -1
+    end
+    trace.enable(target_thread: Thread.current) { @made = block.call }
+  end
+
+  def test_at_every_line
+    @calls.each do |call|
+      moment = 0
+      moment += 1 while interrupted? { prepared { raise_at(moment, &call) } }
+      assert_none_is_left
+      assert_operator moment, :>, 10
+    end
+  end
+
+  def wanted
+    Integer(ENV.fetch("ANCILLARY_TEST_INTERRUPTIONS", "300"))
+  end
+
+  def chance
+    @chance ||= Random.new(Integer(ENV.fetch("ANCILLARY_TEST_SEED", Random.new_seed & 0xffffffff)))
+                      .tap { |random| warn "seed #{random.seed}" }
+  end
+
+  # Opens files, and raises if somebody else closes one of them.
+  def open_and_close
+    until @stop
+      others = Array.new(4) { File.open(File::NULL) }
+      sleep 0.0001
+      others.each do |file|
+        raise "another file" unless file.stat.chardev?
+
+        file.close
+      end
+    end
+  end
+
+  def beside_others
+    @stop = false
+    threads = Array.new(2) { Thread.new { open_and_close } }
+    yield
+  ensure
+    @stop = true
+    threads.each(&:join)
+  end
+
+  def alarm_in(microseconds)
+    SETITIMER.call(0, [0, 0, 0, microseconds].pack("l!4"), nil)
+  end
+
+  # A trap can run at any moment of the main thread, however late. So it looks whether there is
+  # something to interrupt, and stays when the test is done.
+  def interrupt
+    return unless @armed
+
+    @armed = false
+    raise Interrupted
+  end
+
+  def test_by_traps_at_random
+    trap("ALRM") { interrupt }
+    count = 0
+    beside_others do
+      while count < wanted
+        call = @calls.sample(random: chance)
+        count += 1 if interrupted? { prepared { with_alarm(call) } }
+      end
+    end
+    assert_none_is_left
+  end
+
+  def with_alarm(call)
+    @armed = true
+    alarm_in(chance.rand(1..200))
+    @made = call.call
+  ensure
+    @armed = false
+  end
+
+  def test_by_another_thread_at_random
+    main = Thread.current
+    go = Queue.new
+    other = Thread.new do
+      while (raised = go.pop)
+        main.raise(Interrupted)
+        raised << true
+      end
+    end
+    count = 0
+    beside_others do
+      while count < wanted
+        call = @calls.sample(random: chance)
+        count += 1 if interrupted? { prepared { raised_from(go, call) } }
+      end
+    end
+    assert_none_is_left
+  ensure
+    go << nil
+    other.join
+  end
+
+  # Has another thread raise an exception, which comes at the end at the latest, unless it has come
+  # where Ruby ignores it, in a finalizer. A sleep without an end can miss it.
+  def raised_from(queue, call)
+    raised = []
+    queue << raised
+    @made = call.call
+    sleep 0.001 while raised.empty?
+    sleep 0.001
   end
 end

@@ -10,6 +10,7 @@
 #include <ancillary.h>
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,8 +25,20 @@ ssize_t ancillary_send_fds(int sock, const int *fds, size_t nfds, const void *da
 ssize_t ancillary_recv_fds(int sock, int *fds, size_t *nfds, void *data, size_t len,
 			   unsigned flags);
 void ancillary_close_fds(int *fds, size_t nfds);
+int ancillary_place_fds(int *fds, size_t nfds, int first);
 ssize_t ancillary_send_msg(int sock, const struct ancillary_msg *msg, unsigned flags);
 ssize_t ancillary_recv_msg(int sock, struct ancillary_msg *msg, unsigned flags);
+size_t ancillary_control_size(size_t nfds);
+int ancillary_encode(struct msghdr *header, const struct ancillary_msg *msg);
+ssize_t ancillary_decode(struct msghdr *header, ssize_t result, struct ancillary_msg *msg,
+			 unsigned flags);
+int ancillary_channel_send(struct ancillary_channel *channel, const struct ancillary_frame *frame,
+			   unsigned flags);
+int ancillary_channel_flush(struct ancillary_channel *channel, unsigned flags);
+int ancillary_channel_recv(struct ancillary_channel *channel, struct ancillary_frame *frame,
+			   unsigned flags);
+int ancillary_channel_events(const struct ancillary_channel *channel);
+void ancillary_channel_drop(struct ancillary_channel *channel);
 int ancillary_set_passcred(int sock, int on);
 int ancillary_set_passpidfd(int sock, int on);
 int ancillary_set_passrights(int sock, int on);
@@ -47,7 +60,7 @@ int ancillary_listen(const char *path, int type, mode_t mode, unsigned flags);
 int ancillary_connect(const char *path, int type, unsigned flags);
 
 /* The constants can be used where a compiler needs one. */
-enum { ROOM = sizeof(int[ANCILLARY_MAX_FDS]) / sizeof(int) };
+enum { ROOM = sizeof(int[ANCILLARY_MAX_FDS]) / sizeof(int), BUFFER = ANCILLARY_CONTROL_SIZE(ROOM) };
 #if ANCILLARY_VERSION_MAJOR != 1 || ANCILLARY_MAX_FDS != 253
 #error "constants are not what a preprocessor can read"
 #endif
@@ -56,11 +69,21 @@ static void constants(void)
 {
 	CHECK_IS(ANCILLARY_MAX_FDS, 253);
 	CHECK_IS(ROOM, 253);
-	CHECK_IS(ANCILLARY_DONTWAIT, 1);
-	CHECK_IS(ANCILLARY_INTR, 2);
-	CHECK_IS(ANCILLARY_WAITALL, 4);
-	CHECK_IS(ANCILLARY_LOSSLESS, 8);
-	CHECK_IS(ANCILLARY_REPLACE, 16);
+	CHECK_IS(BUFFER, ancillary_control_size(ROOM));
+	CHECK_IS(ANCILLARY_DONTWAIT, MSG_DONTWAIT);
+	CHECK_IS(ANCILLARY_INTR, 1 << 19);
+	CHECK_IS(ANCILLARY_WAITALL, MSG_WAITALL);
+	CHECK_IS(ANCILLARY_LOSSLESS, 1 << 20);
+	CHECK_IS(ANCILLARY_MORE, MSG_MORE);
+	CHECK_IS(ANCILLARY_TAKE, 1 << 21);
+	CHECK_IS(ANCILLARY_FORMAT_PLAIN, 0);
+	CHECK_IS(ANCILLARY_FORMAT_IMSG, 1);
+	CHECK_IS(ANCILLARY_FORMAT_IMSG_OLD, 2);
+	CHECK_IS(ANCILLARY_FORMAT_OWN, 3);
+	CHECK_IS(ANCILLARY_REPLACE, 1);
+	CHECK_IS(ANCILLARY_PASSCRED, 2);
+	CHECK_IS(ANCILLARY_PASSPIDFD, 4);
+	CHECK_IS(ANCILLARY_NORIGHTS, 8);
 	CHECK_IS(ANCILLARY_HAS_CREDS, 0x100);
 	CHECK_IS(ANCILLARY_HAS_PIDFD, 0x200);
 	CHECK_IS(ANCILLARY_FDS_SURPLUS, 0x400);
@@ -81,10 +104,41 @@ struct expected_msg {
 	size_t iovlen;
 	int *fds;
 	size_t nfds;
+	void *name;
+	size_t namelen;
 	struct ancillary_creds creds;
 	int pidfd;
 	unsigned flags;
 	int error;
+};
+struct expected_frame {
+	uint32_t type, id, pid;
+	const void *data;
+	size_t len;
+	int *fds;
+	size_t nfds;
+	uint32_t reserved[4];
+};
+struct expected_layout {
+	size_t len, nfds;
+	uint32_t type, id;
+	uint32_t reserved[4];
+};
+struct expected_channel {
+	size_t size;
+	int sock;
+	unsigned flags, format;
+	int (*cut)(const void *, size_t, struct ancillary_layout *, void *);
+	void *context;
+	void *in_data;
+	size_t in_size;
+	int *in_fds;
+	size_t in_nfds;
+	void *out_data;
+	size_t out_size;
+	int *out_fds;
+	size_t out_nfds;
+	uint64_t state[16];
 };
 
 #pragma GCC diagnostic push
@@ -92,36 +146,123 @@ struct expected_msg {
 typedef ANCIL_FD_BUFFER(8) buffer_of_eight;
 #pragma GCC diagnostic pop
 
+#define SAME_SIZE(name) CHECK_IS(sizeof(struct ancillary_##name), sizeof(struct expected_##name))
+#define SAME_PLACE(name, member) \
+	CHECK_IS(offsetof(struct ancillary_##name, member), offsetof(struct expected_##name, member))
+
 static void structs(void)
 {
 	buffer_of_eight buffer;
 
 	CHECK_IS(sizeof buffer, sizeof(struct cmsghdr) + 8 * sizeof(int));
 	CHECK_IS((char *)buffer.fd - (char *)&buffer, sizeof(struct cmsghdr));
-	CHECK_IS(sizeof(struct ancillary_creds), sizeof(struct expected_creds));
-	CHECK_IS(offsetof(struct ancillary_creds, pid), offsetof(struct expected_creds, pid));
-	CHECK_IS(offsetof(struct ancillary_creds, uid), offsetof(struct expected_creds, uid));
-	CHECK_IS(offsetof(struct ancillary_creds, gid), offsetof(struct expected_creds, gid));
-	CHECK_IS(sizeof(struct ancillary_msg), sizeof(struct expected_msg));
-	CHECK_IS(offsetof(struct ancillary_msg, size), offsetof(struct expected_msg, size));
-	CHECK_IS(offsetof(struct ancillary_msg, iov), offsetof(struct expected_msg, iov));
-	CHECK_IS(offsetof(struct ancillary_msg, iovlen), offsetof(struct expected_msg, iovlen));
-	CHECK_IS(offsetof(struct ancillary_msg, fds), offsetof(struct expected_msg, fds));
-	CHECK_IS(offsetof(struct ancillary_msg, nfds), offsetof(struct expected_msg, nfds));
-	CHECK_IS(offsetof(struct ancillary_msg, creds), offsetof(struct expected_msg, creds));
-	CHECK_IS(offsetof(struct ancillary_msg, pidfd), offsetof(struct expected_msg, pidfd));
-	CHECK_IS(offsetof(struct ancillary_msg, flags), offsetof(struct expected_msg, flags));
-	CHECK_IS(offsetof(struct ancillary_msg, error), offsetof(struct expected_msg, error));
+	SAME_SIZE(creds);
+	SAME_PLACE(creds, pid);
+	SAME_PLACE(creds, uid);
+	SAME_PLACE(creds, gid);
+	SAME_SIZE(msg);
+	SAME_PLACE(msg, size);
+	SAME_PLACE(msg, iov);
+	SAME_PLACE(msg, iovlen);
+	SAME_PLACE(msg, fds);
+	SAME_PLACE(msg, nfds);
+	SAME_PLACE(msg, name);
+	SAME_PLACE(msg, namelen);
+	SAME_PLACE(msg, creds);
+	SAME_PLACE(msg, pidfd);
+	SAME_PLACE(msg, flags);
+	SAME_PLACE(msg, error);
+	SAME_SIZE(frame);
+	SAME_PLACE(frame, type);
+	SAME_PLACE(frame, id);
+	SAME_PLACE(frame, pid);
+	SAME_PLACE(frame, data);
+	SAME_PLACE(frame, len);
+	SAME_PLACE(frame, fds);
+	SAME_PLACE(frame, nfds);
+	SAME_PLACE(frame, reserved);
+	SAME_SIZE(layout);
+	SAME_PLACE(layout, len);
+	SAME_PLACE(layout, nfds);
+	SAME_PLACE(layout, type);
+	SAME_PLACE(layout, id);
+	SAME_PLACE(layout, reserved);
+	SAME_SIZE(channel);
+	SAME_PLACE(channel, size);
+	SAME_PLACE(channel, sock);
+	SAME_PLACE(channel, flags);
+	SAME_PLACE(channel, format);
+	SAME_PLACE(channel, cut);
+	SAME_PLACE(channel, context);
+	SAME_PLACE(channel, in_data);
+	SAME_PLACE(channel, in_size);
+	SAME_PLACE(channel, in_fds);
+	SAME_PLACE(channel, in_nfds);
+	SAME_PLACE(channel, out_data);
+	SAME_PLACE(channel, out_size);
+	SAME_PLACE(channel, out_fds);
+	SAME_PLACE(channel, out_nfds);
+	SAME_PLACE(channel, state);
 }
 
 /* The library has the same idea of the size: it takes no message of another. */
 static void the_library_knows_the_size(void)
 {
-	struct ancillary_msg msg = { sizeof(struct expected_msg), NULL, 0, NULL, 0, { 0, 0, 0 }, -1, 0, 0 };
+	struct {
+		struct ancillary_msg msg;
+		char later[5000];
+	} grown;
+	struct ancillary_msg *msg = &grown.msg;
 
-	CHECK_ERR(ancillary_recv_msg(-1, &msg, 0), EBADF);
-	msg.size++;
-	CHECK_ERR(ancillary_recv_msg(-1, &msg, 0), EINVAL);
+	memset(&grown, 0, sizeof grown);
+	/* A larger one is served if what it has more is zero: it asks for nothing. */
+	for (msg->size = 0; msg->size < sizeof grown; msg->size++) {
+		bool served = msg->size >= sizeof *msg && msg->size <= 4096;
+
+		CHECK_ERR(ancillary_recv_msg(-1, msg, 0), served ? EBADF : EINVAL);
+		CHECK_ERR(ancillary_send_msg(-1, msg, 0), EINVAL);
+		msg->fds = &(int){ 0 };
+		msg->nfds = 1;
+		CHECK_ERR(ancillary_send_msg(-1, msg, 0), served ? EBADF : EINVAL);
+		msg->nfds = 0;
+	}
+	for (size_t place = 0; place < 4096 - sizeof *msg; place++) {
+		grown.later[place] = 1;
+		msg->size = 4096;
+		CHECK_ERR(ancillary_recv_msg(-1, msg, 0), EINVAL);
+		msg->size = sizeof *msg + place;
+		CHECK_ERR(ancillary_recv_msg(-1, msg, 0), EBADF);
+		grown.later[place] = 0;
+	}
+	msg->size = (size_t)-1;
+	CHECK_ERR(ancillary_recv_msg(-1, msg, 0), EINVAL);
+}
+
+static void the_library_knows_the_size_of_a_channel(void)
+{
+	struct {
+		struct ancillary_channel channel;
+		char later[5000];
+	} grown;
+	struct ancillary_channel *channel = &grown.channel;
+
+	memset(&grown, 0, sizeof grown);
+	for (channel->size = 0; channel->size < sizeof grown; channel->size++) {
+		bool served = channel->size >= sizeof *channel && channel->size <= 4096;
+
+		CHECK_IS(ancillary_channel_events(channel), served ? 0 : -EINVAL);
+		CHECK_IS(ancillary_channel_flush(channel, 0), served ? 0 : -EINVAL);
+	}
+	for (size_t place = 0; place < 4096 - sizeof *channel; place++) {
+		grown.later[place] = 1;
+		channel->size = 4096;
+		CHECK_ERR(ancillary_channel_events(channel), EINVAL);
+		channel->size = sizeof *channel + place;
+		CHECK_OK(ancillary_channel_events(channel), 0);
+		grown.later[place] = 0;
+	}
+	channel->size = (size_t)-1;
+	CHECK_ERR(ancillary_channel_events(channel), EINVAL);
 }
 
 static void functions_say_what_the_header_says(void)
@@ -146,8 +287,13 @@ static void functions_have_addresses(void)
 		ancillary_send_fds;
 	ssize_t (*recv_fds)(int, int *, size_t *, void *, size_t, unsigned) = ancillary_recv_fds;
 	void (*close_fds)(int *, size_t) = ancillary_close_fds;
+	int (*channel_send)(struct ancillary_channel *, const struct ancillary_frame *, unsigned) =
+		ancillary_channel_send;
+	int (*channel_recv)(struct ancillary_channel *, struct ancillary_frame *, unsigned) =
+		ancillary_channel_recv;
 
 	CHECK(version && max_fds && send_fd && recv_fd && send_fds && recv_fds && close_fds);
+	CHECK(channel_send && channel_recv);
 }
 
 /* All bits of a result and of an argument are used. */
@@ -163,5 +309,6 @@ static void results_have_their_whole_width(void)
 	CHECK_IS(ancillary_recv_fd(INT_MIN), -EBADF);
 }
 
-CHECK_MAIN(CASE(constants), CASE(structs), CASE(the_library_knows_the_size), CASE(functions_say_what_the_header_says),
+CHECK_MAIN(CASE(constants), CASE(structs), CASE(the_library_knows_the_size),
+	   CASE(the_library_knows_the_size_of_a_channel), CASE(functions_say_what_the_header_says),
 	   CASE(functions_have_addresses), CASE(results_have_their_whole_width))

@@ -9,6 +9,7 @@
 #include <ancillary.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -17,8 +18,14 @@
 /* What a function works on.  A thread and its signal handler have one each. */
 struct set {
 	int sock[2];
+	/* Of a channel: a pair of streams, and room for a message each way. */
+	int stream[2];
+	uint64_t out[16], in[16];
+	int in_fds[4];
 	int files[2];
 	char path[16];
+	/* Numbers that are nobody else's. */
+	int places;
 	/* The function itself is running. */
 	volatile sig_atomic_t inside;
 };
@@ -33,8 +40,12 @@ struct set {
 
 static void open_set(struct set *set, const char *name)
 {
+	static int sets;
+
 	memset(set, 0, sizeof *set);
+	set->places = 600 + 50 * __atomic_add_fetch(&sets, 1, __ATOMIC_SEQ_CST);
 	open_pair(SOCK_SEQPACKET, set->sock);
+	open_pair(SOCK_STREAM, set->stream);
 	set_option(set->sock[THERE], SO_PASSCRED, 1);
 	open_files(set->files, 2);
 	snprintf(set->path, sizeof set->path, "%s", name);
@@ -43,6 +54,7 @@ static void open_set(struct set *set, const char *name)
 static void close_set(struct set *set)
 {
 	close_pair(set->sock);
+	close_pair(set->stream);
 	close_files(set->files, 2);
 }
 
@@ -181,6 +193,54 @@ static void use_close_fds(struct set *set)
 	CHECK(all_none(fds, LENGTH(fds)));
 }
 
+static void use_place_fds(struct set *set)
+{
+	int fds[2], first = set->places, result;
+
+	/* Each in the place of the other. */
+	CHECK_IS(dup3(set->files[0], first + 1, O_CLOEXEC), first + 1);
+	CHECK_IS(dup3(set->files[1], first, O_CLOEXEC), first);
+	fds[0] = first + 1;
+	fds[1] = first;
+	INSIDE(set, result = ancillary_place_fds(fds, 2, first));
+	CHECK_IS(result, 0);
+	CHECK(fds[0] == first && fds[1] == first + 1);
+	take_back(set, fds);
+}
+
+static void use_channel(struct set *set)
+{
+	struct ancillary_channel from = { .size = sizeof from, .sock = set->stream[HERE] };
+	struct ancillary_channel to = { .size = sizeof to, .sock = set->stream[THERE] };
+	struct ancillary_frame frame = { .type = 1, .data = "abc", .len = 3 };
+	int result;
+
+	from.out_data = set->out;
+	from.out_size = sizeof set->out;
+	to.in_data = set->in;
+	to.in_size = sizeof set->in;
+	to.in_fds = set->in_fds;
+	to.in_nfds = LENGTH(set->in_fds);
+	INSIDE(set, result = ancillary_channel_send(&from, &frame, ANCILLARY_MORE));
+	CHECK_IS(result, 0);
+	INSIDE(set, result = ancillary_channel_events(&from));
+	CHECK(result > 0);
+	INSIDE(set, result = ancillary_channel_flush(&from, 0));
+	CHECK_IS(result, 0);
+	frame.fds = set->files;
+	frame.nfds = 2;
+	INSIDE(set, result = ancillary_channel_send(&from, &frame, 0));
+	CHECK_IS(result, 0);
+	for (size_t nfds = 0; nfds <= 2; nfds += 2) {
+		INSIDE(set, result = ancillary_channel_recv(&to, &frame, 0));
+		CHECK_IS(result, 1);
+		CHECK(frame.type == 1 && frame.len == 3 && frame.nfds == nfds);
+	}
+	CHECK(same_file(frame.fds[0], set->files[0]) && same_file(frame.fds[1], set->files[1]));
+	INSIDE(set, ancillary_channel_drop(&to));
+	INSIDE(set, ancillary_channel_drop(&from));
+}
+
 static void use_constants(struct set *set)
 {
 	const char *version;
@@ -291,6 +351,8 @@ static const struct {
 	{ "lossless", use_lossless },	  { "send_msg", use_send_msg },
 	{ "recv_msg", use_recv_msg },	  { "send_creds", use_send_creds },
 	{ "recv_creds", use_recv_creds }, { "close_fds", use_close_fds },
+	{ "place_fds", use_place_fds },
+	{ "channel", use_channel },
 	{ "options", use_options },	  { "peer", use_peer },
 	{ "listen", use_listen },	  { "connect", use_connect },
 	{ "old_fd", use_old_fd },	  { "old_fds", use_old_fds },
@@ -411,7 +473,7 @@ static void fork_from_threads(void)
 	open_set(&set, "child");
 	for (size_t i = 0; i < LENGTH(names); i++)
 		threads[i] = start_thread(use_all_the_time, names[i]);
-	for (int times = 0; times < 50; times++) {
+	for (int times = some_of(50 - 1); times >= 0; times--) {
 		pid_t pid = fork();
 
 		if (pid == 0)

@@ -136,7 +136,7 @@ static void show_modes(void)
 	static const mode_t masks[] = { 0, 022, 077, 0777 };
 	static const mode_t modes[] = { 0, 0600, 0666, 0777, 0640, 0222, 0111 };
 
-	for (int n = 0; n < 12 * 28; n++) {
+	for (int n = 0; n < some_of(12 * 28); n++) {
 		struct round round = { .path = "s",
 				       .mask = masks[n % 4],
 				       .mode = modes[n % 7],
@@ -232,6 +232,8 @@ static void the_umask_is_not_touched(void)
 	leave_place();
 }
 
+enum { ROUNDS = 300 };
+
 /* Threads of one process, each with a name of its own in the same folder, or all
  * with the same. */
 struct starter {
@@ -244,7 +246,7 @@ static void *start_often(void *argument)
 {
 	struct starter *starter = argument;
 
-	for (int round = 0; round < 300; round++) {
+	for (int round = some_of(ROUNDS); round > 0; round--) {
 		int listener = ancillary_listen(starter->path, SOCK_STREAM, 0600, starter->flags);
 
 		if (listener < 0) {
@@ -279,8 +281,8 @@ static void start_threads(const char *names, unsigned flags, int least_wins)
 
 static void threads_do_not_disturb_each_other(void)
 {
-	start_threads("abcdef", 0, 300);
-	start_threads("abcdef", ANCILLARY_REPLACE, 300);
+	start_threads("abcdef", 0, some_of(ROUNDS));
+	start_threads("abcdef", ANCILLARY_REPLACE, some_of(ROUNDS));
 	start_threads("ssssss", 0, 0);
 	start_threads("ssssss", ANCILLARY_REPLACE, 0);
 }

@@ -23,13 +23,13 @@ static void send_badly(int type, int sock[2])
 	int files[2];
 	int s = sock[HERE];
 
-	(void)type;
 	open_files(files, 2);
 	for (int bit = 0; bit < 32; bit++) {
 		unsigned flag = 1u << bit;
 
 		check_about("type %d, flag %#x", type, flag);
-		if (flag == ANCILLARY_DONTWAIT || flag == ANCILLARY_INTR)
+		if (flag == ANCILLARY_DONTWAIT || flag == ANCILLARY_INTR ||
+		    flag == MSG_NOSIGNAL || flag == MSG_CMSG_CLOEXEC)
 			continue;
 		CHECK_ERR(ancillary_send_fds(s, files, 2, "abc", 3, flag), EINVAL);
 		CHECK_ERR(ancillary_send_fds(s, files, 2, NULL, 0, flag | ANCILLARY_DONTWAIT),
@@ -40,7 +40,8 @@ static void send_badly(int type, int sock[2])
 	CHECK_ERR(ancillary_send_fds(s, NULL, 2, "abc", 3, 0), EINVAL);
 	CHECK_ERR(ancillary_send_fds(s, NULL, 1, NULL, 0, 0), EINVAL);
 	CHECK_ERR(ancillary_send_fds(s, files, 2, NULL, 3, 0), EINVAL);
-	CHECK_ERR(ancillary_send_fds(s, files, 2, "abc", 0, 0), EINVAL);
+	if (type == SOCK_STREAM)
+		CHECK_ERR(ancillary_send_fds(s, files, 2, "abc", 0, 0), EINVAL);
 	CHECK_ERR(ancillary_send_fds(s, NULL, 0, "abc", 0, 0), EINVAL);
 	CHECK_ERR(ancillary_send_fds(s, NULL, 0, NULL, 3, 0), EINVAL);
 	CHECK_ERR(ancillary_send_fds(s, NULL, 0, NULL, 0, 0), EINVAL);
@@ -101,7 +102,8 @@ static void receive_badly(int type, int sock[2])
 
 		check_about("type %d, flag %#x", type, flag);
 		if (flag == ANCILLARY_DONTWAIT || flag == ANCILLARY_INTR ||
-		    flag == ANCILLARY_WAITALL || flag == ANCILLARY_LOSSLESS)
+		    flag == ANCILLARY_WAITALL || flag == ANCILLARY_LOSSLESS ||
+		    flag == MSG_NOSIGNAL || flag == MSG_CMSG_CLOEXEC)
 			continue;
 		REFUSED(got, 8, flag);
 		REFUSED(NULL, 0, flag | ANCILLARY_WAITALL);
@@ -139,6 +141,160 @@ static void receive_badly(int type, int sock[2])
 static void a_receive_refuses_them(void)
 {
 	with_each_type(receive_badly);
+}
+
+/* --- flags --- */
+
+/* Those of sendmsg(2) and recvmsg(2) that the system's headers have. */
+static const struct {
+	const char *name;
+	unsigned value;
+} of_messages[] = {
+#define FLAG(name) { #name, name }
+	FLAG(MSG_OOB),	     FLAG(MSG_PEEK),	 FLAG(MSG_DONTROUTE),  FLAG(MSG_CTRUNC),
+	FLAG(MSG_TRUNC),     FLAG(MSG_DONTWAIT), FLAG(MSG_EOR),	       FLAG(MSG_WAITALL),
+	FLAG(MSG_NOSIGNAL),  FLAG(MSG_MORE),	 FLAG(MSG_WAITFORONE), FLAG(MSG_CMSG_CLOEXEC),
+#ifdef MSG_TRYHARD
+	FLAG(MSG_TRYHARD),
+#endif
+#ifdef MSG_PROXY
+	FLAG(MSG_PROXY),
+#endif
+#ifdef MSG_PROBE
+	FLAG(MSG_PROBE),
+#endif
+#ifdef MSG_FIN
+	FLAG(MSG_FIN),
+#endif
+#ifdef MSG_SYN
+	FLAG(MSG_SYN),
+#endif
+#ifdef MSG_CONFIRM
+	FLAG(MSG_CONFIRM),
+#endif
+#ifdef MSG_RST
+	FLAG(MSG_RST),
+#endif
+#ifdef MSG_ERRQUEUE
+	FLAG(MSG_ERRQUEUE),
+#endif
+#ifdef MSG_BATCH
+	FLAG(MSG_BATCH),
+#endif
+#ifdef MSG_SOCK_DEVMEM
+	FLAG(MSG_SOCK_DEVMEM),
+#endif
+#ifdef MSG_ZEROCOPY
+	FLAG(MSG_ZEROCOPY),
+#endif
+#ifdef MSG_FASTOPEN
+	FLAG(MSG_FASTOPEN),
+#endif
+};
+
+static int one_file;
+static struct ancillary_creds creds;
+
+static struct ancillary_msg one_message(void)
+{
+	static struct iovec iov;
+	struct ancillary_msg msg = { .size = sizeof msg, .iov = &iov, .iovlen = 1 };
+
+	iov = (struct iovec){ got, 3 };
+	return msg;
+}
+
+static long send_descriptors(const int sock[2], unsigned flags)
+{
+	return ancillary_send_fds(sock[HERE], &one_file, 1, "abc", 3, flags);
+}
+
+static long send_message(const int sock[2], unsigned flags)
+{
+	struct ancillary_msg msg = one_message();
+
+	return ancillary_send_msg(sock[HERE], &msg, flags);
+}
+
+static long send_identity(const int sock[2], unsigned flags)
+{
+	return ancillary_send_creds(sock[HERE], NULL, "abc", 3, flags);
+}
+
+static long receive_descriptors(const int sock[2], unsigned flags)
+{
+	return ancillary_recv_fds(sock[THERE], received, room_for(1), got, 3, flags);
+}
+
+static long receive_message(const int sock[2], unsigned flags)
+{
+	struct ancillary_msg msg = one_message();
+
+	return ancillary_recv_msg(sock[THERE], &msg, flags);
+}
+
+static long receive_identity(const int sock[2], unsigned flags)
+{
+	return ancillary_recv_creds(sock[THERE], &creds, got, 3, flags);
+}
+
+/* Each call that has flags, and those that mean something to it, or always hold. */
+enum {
+	TO_SEND = ANCILLARY_DONTWAIT | ANCILLARY_INTR | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC,
+	TO_RECEIVE = TO_SEND | ANCILLARY_WAITALL | ANCILLARY_LOSSLESS,
+};
+static const struct {
+	const char *name;
+	long (*make)(const int sock[2], unsigned flags);
+	unsigned known;
+} calls[] = {
+	{ "send_fds", send_descriptors, TO_SEND },
+	{ "send_msg", send_message, TO_SEND },
+	{ "send_creds", send_identity, TO_SEND },
+	{ "recv_fds", receive_descriptors, TO_RECEIVE },
+	{ "recv_msg", receive_message, TO_RECEIVE },
+	{ "recv_creds", receive_identity, TO_RECEIVE },
+};
+
+/* A call that is refused has sent nothing, and consumed nothing. */
+static void give_flag(const int sock[2], const char *name, unsigned flag)
+{
+	for (size_t i = 0; i < LENGTH(calls); i++) {
+		bool sends = calls[i].known == TO_SEND, known = !(flag & ~calls[i].known);
+
+		check_about("%s, %s %#x", calls[i].name, name, flag);
+		if (!sends)
+			CHECK_IS(send(sock[HERE], "abc", 3, 0), 3);
+		if (known) {
+			CHECK_OK(calls[i].make(sock, flag), 3);
+		} else {
+			CHECK_ERR(calls[i].make(sock, flag), EINVAL);
+			CHECK_ERR(calls[i].make(sock, flag | calls[i].known), EINVAL);
+		}
+		if (sends == known)
+			CHECK_IS(recv(sock[THERE], got, 8, MSG_DONTWAIT), 3);
+		check_nothing_there(sock[THERE]);
+	}
+}
+
+static void give_flags(int type, int sock[2])
+{
+	(void)type;
+	open_files(&one_file, 1);
+	set_option(sock[THERE], SO_PASSCRED, 1);
+	for (size_t i = 0; i < LENGTH(of_messages); i++)
+		give_flag(sock, of_messages[i].name, of_messages[i].value);
+	for (int bit = 0; bit < 32; bit++)
+		give_flag(sock, "bit", 1u << bit);
+	/* Those that have a meaning here alone stand in the way of no other. */
+	for (size_t i = 0; i < LENGTH(of_messages); i++)
+		CHECK_IS(of_messages[i].value & (ANCILLARY_INTR | ANCILLARY_LOSSLESS), 0);
+	close_files(&one_file, 1);
+}
+
+static void flags_of_system_calls_mean_the_same_or_nothing(void)
+{
+	with_each_type(give_flags);
 }
 
 /* --- sockets --- */
@@ -248,6 +404,7 @@ static void nor_does_a_pidfd_with_it(void)
 	with_each_type(receive_pidfd_into_nowhere);
 }
 
-CHECK_MAIN(CASE(a_send_refuses_them), CASE(a_receive_refuses_them), CASE(a_socket_is_needed),
+CHECK_MAIN(CASE(a_send_refuses_them), CASE(a_receive_refuses_them),
+	   CASE(flags_of_system_calls_mean_the_same_or_nothing), CASE(a_socket_is_needed),
 	   CASE(a_socket_is_needed_for_many), CASE(a_huge_payload_sends_no_part),
 	   CASE(a_payload_that_is_not_there_leaks_nothing), CASE(nor_does_a_pidfd_with_it))

@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 struct stat64;
@@ -87,6 +89,22 @@ int fcntl(int fd, int command, ...)
 	return (int)CALLED("fcntl", SYS_fcntl, fd, command, argument);
 }
 
+int poll(struct pollfd *fds, nfds_t count, int milliseconds)
+{
+#ifdef SYS_poll
+	return (int)CALLED("poll", SYS_poll, WORD(fds), (long)count, milliseconds);
+#else
+	struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000L };
+
+	return (int)CALLED("poll", SYS_ppoll, WORD(fds), (long)count, WORD(&time), 0, 0);
+#endif
+}
+
+int dup3(int fd, int place, int flags)
+{
+	return (int)CALLED("dup3", SYS_dup3, fd, place, flags);
+}
+
 /* --- names --- */
 
 int socket(int family, int type, int protocol)
@@ -109,7 +127,7 @@ int listen(int sock, int backlog)
 	return (int)CALLED("listen", SYS_listen, sock, backlog);
 }
 
-int open(const char *path, int flags, ...)
+int openat(int at, const char *path, int flags, ...)
 {
 	va_list arguments;
 	mode_t mode;
@@ -117,7 +135,7 @@ int open(const char *path, int flags, ...)
 	va_start(arguments, flags);
 	mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
 	va_end(arguments);
-	return (int)CALLED("open", SYS_openat, AT_FDCWD, WORD(path), flags, mode);
+	return (int)CALLED("openat", SYS_openat, at, WORD(path), flags, mode);
 }
 
 int flock(int fd, int how)
@@ -127,9 +145,9 @@ int flock(int fd, int how)
 
 /* Whichever the library calls. */
 #ifdef __GLIBC__
-int lstat64(const char *path, struct stat64 *found)
+int fstatat64(int at, const char *path, struct stat64 *found, int flags)
 #else
-int lstat(const char *path, struct stat *found)
+int fstatat(int at, const char *path, struct stat *found, int flags)
 #endif
 {
 #ifdef SYS_newfstatat
@@ -137,12 +155,7 @@ int lstat(const char *path, struct stat *found)
 #else
 	const long number = SYS_fstatat64;
 #endif
-	return (int)CALLED("lstat", number, AT_FDCWD, WORD(path), WORD(found), AT_SYMLINK_NOFOLLOW);
-}
-
-int chmod(const char *path, mode_t mode)
-{
-	return (int)CALLED("chmod", SYS_fchmodat, AT_FDCWD, WORD(path), mode);
+	return (int)CALLED("fstatat", number, at, WORD(path), WORD(found), flags);
 }
 
 int fchmod(int fd, mode_t mode)
@@ -150,19 +163,25 @@ int fchmod(int fd, mode_t mode)
 	return (int)CALLED("fchmod", SYS_fchmod, fd, mode);
 }
 
-int link(const char *old, const char *new)
+int fchmodat(int at, const char *path, mode_t mode, int flags)
 {
-	return (int)CALLED("link", SYS_linkat, AT_FDCWD, WORD(old), AT_FDCWD, WORD(new), 0);
+	/* The system call has no flags. */
+	return (int)CALLED("fchmodat", SYS_fchmodat, at, WORD(path), mode, flags);
 }
 
-int rename(const char *old, const char *new)
+int linkat(int old_at, const char *old, int new_at, const char *new, int flags)
 {
-	return (int)CALLED("rename", SYS_renameat2, AT_FDCWD, WORD(old), AT_FDCWD, WORD(new), 0);
+	return (int)CALLED("linkat", SYS_linkat, old_at, WORD(old), new_at, WORD(new), flags);
 }
 
-int unlink(const char *path)
+int renameat(int old_at, const char *old, int new_at, const char *new)
 {
-	return (int)CALLED("unlink", SYS_unlinkat, AT_FDCWD, WORD(path), 0);
+	return (int)CALLED("renameat", SYS_renameat2, old_at, WORD(old), new_at, WORD(new), 0);
+}
+
+int unlinkat(int at, const char *path, int flags)
+{
+	return (int)CALLED("unlinkat", SYS_unlinkat, at, WORD(path), flags);
 }
 
 /* --- what goes by number --- */

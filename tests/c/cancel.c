@@ -428,7 +428,7 @@ static int lost_by(void *(*receive)(void *))
 	before = open_descriptors();
 	open_pair(SOCK_STREAM, flood.sock);
 	sender = start_thread(send_until_over, &flood);
-	for (int i = 0; i < THREADS; i++) {
+	for (int i = 0; i < some_of(THREADS); i++) {
 		int enough = now(&flood.received) + 1 + i % 10;
 		pthread_t thread = start_thread(receive, &flood);
 
@@ -458,7 +458,7 @@ static void the_instant_of_arrival(void)
 {
 	/* That is the kernel's and the C library's, so there is nothing to
 	 * require. */
-	printf("%d of %d threads lost one\n", lost_by(receive_until_cancelled), THREADS);
+	printf("%d of %d threads lost one\n", lost_by(receive_until_cancelled), some_of(THREADS));
 	CHECK_IS(lost_by(receive_and_lose_none), 0);
 }
 

@@ -46,7 +46,8 @@ void check_differs(const char *file, int line, const char *expression, long long
 		   long long expected) __attribute__((noreturn));
 
 /* Ends the case as skipped: this system lacks something.  Where nothing may be
- * missing (ANCILLARY_REQUIRE_ALL=1 in the environment) it has failed. */
+ * missing (ANCILLARY_REQUIRE_ALL=1 in the environment) it has failed, unless
+ * it is "not root", and this is not root. */
 void check_skip(const char *why) __attribute__((noreturn));
 
 #define CHECK(condition) \

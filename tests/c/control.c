@@ -1,19 +1,17 @@
 /* Control data as no kernel should send it. */
 
 #include "check.h"
+#include "kept.h"
 #include "kit.h"
 #include "script.h"
 
 #include <ancillary.h>
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 /* --- lengths that lie --- */
 
@@ -53,7 +51,8 @@ static void with_length(unsigned kind, unsigned what, unsigned length, unsigned 
 
 	for (unsigned function = 0; function < FUNCTIONS; function++) {
 		for (unsigned variant = 0; variant < 16; variant++) {
-			begin(function, variant / 4 * 4, variant % 5, systems[variant % 4]);
+			begin(function, variant / 4 * WITH_WAITALL, variant % 5,
+			      systems[variant % 4]);
 			for (int step = 0; step < 2; step++) {
 				begin_message(variant % 3, 3);
 				for (int message = 0; message < 3; message++) {
@@ -95,7 +94,7 @@ static void consume_with_more(unsigned function, unsigned messages, unsigned bey
 	static const unsigned kinds[] = { CREDENTIALS, PIDFD, RIGHTS };
 	static const unsigned counts[] = { 3, 1, 2 };
 
-	begin(function, ANCILLARY_LOSSLESS, 5, STREAM);
+	begin(function, WITH_LOSSLESS, 5, STREAM);
 	for (int step = 0; step < 2; step++) {
 		begin_message(step == 0 ? 0 : CONTROL_CUT, messages);
 		for (unsigned i = 0; i < messages; i++) {
@@ -275,31 +274,7 @@ static void random_scripts(void)
 
 static void kept_scripts(void)
 {
-	const char *folder = getenv("ANCILLARY_TEST_SCRIPTS");
-	DIR *dir = folder ? opendir(folder) : NULL;
-	struct dirent *entry;
-	int count = 0;
-
-	if (!folder)
-		check_skip("ANCILLARY_TEST_SCRIPTS names no folder");
-	CHECK(dir);
-	while ((entry = readdir(dir))) {
-		static unsigned char script[1 << 16];
-		int file = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC);
-		ssize_t size;
-
-		CHECK(file >= 0);
-		if (*entry->d_name != '.') {
-			check_about("%s", entry->d_name);
-			size = read(file, script, sizeof script);
-			CHECK(size >= 0);
-			follow_script(script, (size_t)size);
-			count++;
-		}
-		CHECK(close(file) == 0);
-	}
-	closedir(dir);
-	CHECK(count > 10);
+	follow_kept_scripts("receive", follow_script);
 }
 
 CHECK_MAIN(CASE(lengths_lie), CASE(more_is_said_than_there_is_room_for),

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { FILES = 600, LEN = 40, WAIT_MS = 2000 };
@@ -420,6 +421,50 @@ static void everything_in_one_message(void)
 	}
 }
 
+/* An answer goes to where a message came from. */
+static void answer_message(void)
+{
+	const struct sockaddr unnamed = { .sa_family = AF_UNIX };
+	char name[sizeof(struct sockaddr_un)];
+	struct iovec iov = { sent, LEN };
+	struct ancillary_msg msg = { .size = sizeof msg, .iov = &iov, .iovlen = 1 };
+	int sock[2], failures = 0;
+
+	open_waiting_pair(SOCK_DGRAM, sock);
+	/* A name that the system chooses. */
+	CHECK(bind(sock[HERE], &unnamed, sizeof(sa_family_t)) == 0);
+	CHECK_IS(send(sock[HERE], sent, LEN, 0), LEN);
+	iov.iov_base = came;
+	for (msg.name = name; msg.namelen == 0;) {
+		msg.namelen = sizeof name;
+		if (CALL(ancillary_recv_msg, sock[THERE], &msg, flags) < 0) {
+			CHECK_IS(msg.namelen, 0);
+			again(&failures);
+		}
+	}
+	CHECK(is_payload(came, LEN, 0));
+	iov.iov_base = sent;
+	msg.fds = files;
+	msg.nfds = 2;
+	payload_at(sent, LEN);
+	for (failures = 0; CALL(ancillary_send_msg, sock[THERE], &msg, 0) < 0;)
+		again(&failures);
+	payload_at(came, LEN);
+	passing = (struct passing){ SOCK_DGRAM, 2, LEN, 0, 0 };
+	receive_all(sock[HERE]);
+	close_pair(sock);
+}
+
+static void a_message_with_a_name(void)
+{
+	make_payload(sent, LEN);
+	open_files(files, 2);
+	for (flags = 0; flags <= ANCILLARY_LOSSLESS; flags += ANCILLARY_LOSSLESS)
+		at_every_call(answer_message);
+	flags = 0;
+	close_files(files, 2);
+}
+
 static void pass_creds(void)
 {
 	struct ancillary_creds creds;
@@ -599,6 +644,46 @@ static void closing(void)
 	at_every_call(close_an_array);
 }
 
+/* --- placing --- */
+
+enum { PLACED = 6, FIRST_PLACE = 600 };
+
+/* After a failure each is open under the number that it has then. */
+static void place_some(void)
+{
+	/* Two of them in each other's place, one in its own, and one twice. */
+	static const int above[PLACED] = { 1, 0, 2, 20, 20, -1 };
+	int fds[PLACED], now[PLACED];
+	long n;
+
+	for (int i = 0; i < PLACED; i++)
+		fds[i] = FIRST_PLACE + above[i];
+	for (int i = 0; i < PLACED; i++)
+		if (i != 4)
+			CHECK_IS(dup3(files[i], fds[i], O_CLOEXEC), fds[i]);
+	memcpy(now, fds, sizeof now);
+	hand_over(fds, 4);
+	hand_over(fds + 5, 1);
+	n = CALL(ancillary_place_fds, now, PLACED, FIRST_PLACE);
+	CHECK(n == 0 || faulted("fcntl") || faulted("dup3"));
+	CHECK(n == 0 || !interrupted());
+	for (int i = 0; i < PLACED; i++) {
+		CHECK(same_file(now[i], files[i == 4 ? 3 : i]));
+		if (n == 0)
+			CHECK_IS(now[i], FIRST_PLACE + i);
+	}
+	for (int i = 0; i < PLACED; i++)
+		if (i == 0 || now[i] != now[i - 1])
+			CHECK(close(now[i]) == 0);
+}
+
+static void placing(void)
+{
+	open_files(files, PLACED);
+	at_every_call(place_some);
+	close_files(files, PLACED);
+}
+
 /* --- names --- */
 
 enum there { NOTHING, STALE, LIVE, REGULAR };
@@ -680,24 +765,63 @@ static int reach(int kind)
 	return sock;
 }
 
+/* What would have succeeded does so after an interruption, unless that is to end
+ * it.  And what these calls are given is never wrong. */
+static void check_result(int sock, bool succeeds)
+{
+	CHECK(sock != -EINVAL);
+	CHECK(sock != -EINTR || listening.flags & ANCILLARY_INTR);
+	if (interrupted() && sock != -EINTR)
+		CHECK_IS(sock >= 0, succeeds);
+}
+
+static bool is_replaced(void)
+{
+	return listening.there == STALE && listening.flags & ANCILLARY_REPLACE;
+}
+
+/* Takes the temporary names away, which are in front, and returns how many those
+ * are. */
+static int skip_temporary(const char **names)
+{
+	int count = 0;
+
+	for (; strncmp(*names, ".ancillary-", 11) == 0; count++)
+		*names = strchr(*names, ' ') + 1;
+	return count;
+}
+
+static void check_left(const char *names)
+{
+	const char *there = names_in(folder);
+	int before = skip_temporary(&names), now = skip_temporary(&there);
+
+	CHECK(strcmp(there, names) == 0);
+	/* A file that cannot be looked at is nobody's to remove. */
+	CHECK(now <= before + goes_on("fstatat"));
+	/* Who replaces something removes what was left there, or seems dead for good. */
+	CHECK(now >= before ||
+	      (is_replaced() && (listening.before == STALE || goes_on("connect"))));
+}
+
 static void listen_at_path(void)
 {
 	struct stat before = { .st_mode = 0 };
-	char names[2000], temporary[40];
+	char names[2000];
 	int holder, leftover, sock;
 
-	snprintf(temporary, sizeof temporary, ".ancillary-%d",
-		 listening.flags & ANCILLARY_REPLACE ? 0 : (int)getpid());
 	holder = put(last_part(path), listening.there);
-	leftover = put(temporary, listening.before);
+	leftover = put(".ancillary-0", listening.before);
 	strcpy(names, names_in(folder));
 	if (listening.there != NOTHING)
 		before = found_at(path);
 	sock = (int)CALL(ancillary_listen, path, listening.type, 0640, listening.flags);
+	check_result(sock, listening.there == NOTHING || is_replaced());
 	if (sock >= 0) {
 		check_socket(sock, listening.type);
 		CHECK(listening.there != REGULAR);
-		CHECK(listening.there != LIVE || faulted("connect"));
+		/* One fault is not enough to take a live one for dead. */
+		CHECK(listening.there != LIVE || goes_on("connect") || faulted_twice());
 		if (listening.len)
 			CHECK_IS(found_at(path).st_mode, S_IFSOCK | 0640);
 		check_talk(sock, reach(listening.type), listening.type);
@@ -708,14 +832,8 @@ static void listen_at_path(void)
 	} else if (listening.there != NOTHING && !faulted_twice()) {
 		check_still(path, before);
 	}
-	if (!faulted("unlink") && !faulted_twice()) {
-		/* Under the lock, what was left there is removed. */
-		if (listening.before == STALE && listening.flags & ANCILLARY_REPLACE)
-			CHECK(strcmp(names_in(folder), names) == 0 ||
-			      !strstr(names_in(folder), ".ancillary-"));
-		else
-			check_holds(folder, names);
-	}
+	if (!faulted("unlinkat") && !faulted_twice())
+		check_left(names);
 	if (holder >= 0)
 		CHECK(close(holder) == 0);
 	if (leftover >= 0)
@@ -732,11 +850,13 @@ static void listen_each_way(void)
 		{ 10, NOTHING, NOTHING, SOCK_SEQPACKET, DONTWAIT },
 		{ 10, NOTHING, NOTHING, SOCK_STREAM | SOCK_NONBLOCK, DONTWAIT },
 		{ 10, NOTHING, STALE, SOCK_STREAM, 0 },
+		{ 10, NOTHING, LIVE, SOCK_STREAM, REPLACE },
 		{ 10, STALE, NOTHING, SOCK_STREAM, 0 },
 		{ 10, REGULAR, NOTHING, SOCK_STREAM, REPLACE },
 		{ 10, NOTHING, NOTHING, SOCK_STREAM, REPLACE },
 		{ 10, STALE, NOTHING, SOCK_STREAM, REPLACE | INTR },
 		{ 10, STALE, STALE, SOCK_DGRAM, REPLACE | DONTWAIT },
+		{ 10, STALE, LIVE, SOCK_STREAM, REPLACE },
 		{ 10, LIVE, NOTHING, SOCK_STREAM, REPLACE },
 		{ 0, NOTHING, NOTHING, SOCK_STREAM, 0 },
 		{ 0, NOTHING, NOTHING, SOCK_DGRAM, REPLACE | DONTWAIT },
@@ -766,6 +886,7 @@ static void connect_to_path(void)
 
 	CHECK(listener >= 0);
 	sock = (int)CALL(ancillary_connect, path, listening.type, listening.flags);
+	check_result(sock, true);
 	if (sock >= 0) {
 		check_socket(sock, listening.type);
 		check_talk(listener, sock, listening.type);
@@ -805,6 +926,7 @@ static void connecting_to_a_name(void)
 }
 
 CHECK_MAIN(CASE(one_descriptor), CASE(descriptors_with_a_payload), CASE(too_little_room), CASE(a_policy),
-	   CASE(bytes_in_front), CASE(everything_in_one_message), CASE(credentials),
-	   CASE(the_end), CASE(the_older_functions), CASE(options), CASE(closing),
+	   CASE(bytes_in_front), CASE(everything_in_one_message), CASE(a_message_with_a_name),
+	   CASE(credentials), CASE(the_end), CASE(the_older_functions), CASE(options), CASE(closing),
+	   CASE(placing),
 	   CASE(listening_at_a_name), CASE(connecting_to_a_name))

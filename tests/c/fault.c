@@ -32,14 +32,17 @@ static const struct row {
 	/* Only if this argument, if not the first, has this value. */
 	int place;
 	long value;
-	int faults[20];
+	int faults[30];
 } rows[] = {
-	{ "sendmsg", 0, 0, { EAGAIN, EBADF, ECONNREFUSED, ECONNRESET, EFAULT, EINTR, EINVAL,
-			     EMSGSIZE, ENOBUFS, ENOMEM, ENOTCONN, ENOTSOCK, EPERM, EPIPE, ESRCH,
-			     ETOOMANYREFS, LESS } },
+	{ "sendmsg", 0, 0, { EACCES, EAGAIN, EBADF, ECONNREFUSED, ECONNRESET, EFAULT, EINTR, EINVAL,
+			     EISCONN, ELOOP, EMSGSIZE, ENOBUFS, ENOENT, ENOMEM, ENOTCONN, ENOTDIR,
+			     ENOTSOCK, EOPNOTSUPP, EPERM, EPIPE, EPROTOTYPE, ESRCH, ETOOMANYREFS,
+			     LESS } },
 	{ "recvmsg", 0, 0, { EAGAIN, EBADF, ECONNRESET, EFAULT, EINTR, EINVAL, ENOMEM, ENOTCONN,
 			     ENOTSOCK, LESS } },
 	{ "getsockopt", 2, SO_TYPE, { EBADF, ENOTSOCK } },
+	{ "getsockopt", 2, SO_RCVTIMEO, { EBADF, ENOTSOCK } },
+	{ "getsockopt", 2, SO_SNDTIMEO, { EBADF, ENOTSOCK } },
 	{ "getsockopt", 2, SO_PEERCRED, { EBADF, ENOTSOCK } },
 	{ "getsockopt", 2, OPTION_PEERPIDFD, { EBADF, EINVAL, EMFILE, ENFILE, ENODATA, ENOPROTOOPT,
 					       ENOTSOCK, ESRCH } },
@@ -49,30 +52,34 @@ static const struct row {
 	{ "setsockopt", 2, OPTION_PASSPIDFD, { EBADF, ENOPROTOOPT, ENOTSOCK, EOPNOTSUPP } },
 	{ "setsockopt", 2, OPTION_PASSRIGHTS, { EBADF, ENOPROTOOPT, ENOTSOCK, EOPNOTSUPP } },
 	{ "socket", 0, 0, { EACCES, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM } },
-	{ "bind", 0, 0, { EACCES, EADDRINUSE, EDQUOT, EIO, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM,
-			  ENOSPC, ENOTDIR, EPERM, EROFS } },
+	{ "bind", 0, 0, { EACCES, EADDRINUSE, EDQUOT, EINTR, EIO, ELOOP, ENAMETOOLONG, ENOENT,
+			  ENOMEM, ENOSPC, ENOTDIR, EPERM, EROFS } },
 	{ "connect", 0, 0, { EACCES, EAGAIN, ECONNREFUSED, EINTR, ELOOP, ENOENT, ENOMEM, ENOTDIR,
 			     EPERM, EPROTOTYPE } },
 	{ "listen", 0, 0, { ENOMEM } },
-	{ "open", 0, 0, { EACCES, EINTR, EIO, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOMEM,
-			  ENOTDIR, EPERM } },
-	{ "flock", 1, LOCK_EX, { EINTR, ENOLCK } },
+	{ "openat", 0, 0, { EACCES, EINTR, EIO, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOMEM,
+			    ENOTDIR, EPERM } },
 	{ "flock", 1, LOCK_EX | LOCK_NB, { EAGAIN, EINTR, ENOLCK } },
-	{ "lstat", 0, 0, { EACCES, EIO, ELOOP, ENOENT, ENOMEM, ENOTDIR } },
-	{ "fchmod", 0, 0, { EPERM } },
-	{ "chmod", 0, 0, { EACCES, EIO, ELOOP, ENOENT, ENOMEM, ENOTDIR, EPERM, EROFS } },
-	{ "renameat2", 0, 0, { EACCES, EDQUOT, EEXIST, EINVAL, EIO, ELOOP, ENOENT, ENOMEM, ENOSPC,
-			       ENOSYS, ENOTDIR, EPERM, EROFS } },
-	{ "rename", 0, 0, { EACCES, EDQUOT, EIO, ELOOP, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EPERM,
-			    EROFS } },
-	{ "link", 0, 0, { EACCES, EDQUOT, EEXIST, EIO, ELOOP, ENOENT, ENOMEM, ENOSPC, ENOTDIR,
-			  EPERM, EROFS } },
-	{ "unlink", 0, 0, { EACCES, EIO, ELOOP, ENOENT, ENOMEM, ENOTDIR, EPERM, EROFS } },
+	{ "fstatat", 0, 0, { EACCES, EINTR, EIO, ELOOP, ENOENT, ENOMEM, ENOTDIR } },
+	{ "fchmod", 0, 0, { EINTR, EPERM } },
+	{ "fchmodat", 0, 0, { EACCES, EINTR, EIO, ELOOP, ENOENT, ENOMEM, ENOTDIR, EPERM, EROFS } },
+	{ "renameat2", 0, 0, { EACCES, EBUSY, EDQUOT, EEXIST, EINTR, EINVAL, EIO, ELOOP, ENOENT,
+			       ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EPERM, EROFS } },
+	{ "renameat", 0, 0, { EACCES, EBUSY, EDQUOT, EINTR, EIO, ELOOP, ENOENT, ENOMEM, ENOSPC,
+			      ENOTDIR, EPERM, EROFS } },
+	{ "linkat", 0, 0, { EACCES, EDQUOT, EEXIST, EINTR, EIO, ELOOP, ENOENT, ENOMEM, ENOSPC,
+			    ENOTDIR, EPERM, EROFS } },
+	{ "unlinkat", 0, 0, { EACCES, EBUSY, EINTR, EIO, ELOOP, ENOENT, ENOMEM, ENOTDIR, EPERM,
+			      EROFS } },
+	{ "dup3", 0, 0, { EBADF, EBUSY, EINTR, EMFILE, ENOMEM } },
+	{ "fcntl", 1, F_GETFD, { EBADF } },
 	{ "fcntl", 1, F_DUPFD_CLOEXEC, { EMFILE } },
 	/* Nothing the library asks for can fail here. */
 	{ "fcntl", 1, F_SETFL, { 0 } },
+	{ "fcntl", 1, F_GETFL, { 0 } },
 	{ "flock", 1, LOCK_UN, { 0 } },
 	{ "close", 0, 0, { EDQUOT, EINTR, EIO, ENOSPC } },
+	{ "poll", 0, 0, { EINTR, ENOMEM } },
 	{ "close_range", 0, 0, { ENOSYS, EPERM } },
 };
 
@@ -133,6 +140,15 @@ static bool message_can_meet(int sock, struct msghdr *message, bool peek, int fa
 		return type_of(sock) != SOCK_STREAM;
 	case ECONNREFUSED:
 		return type_of(sock) == SOCK_DGRAM;
+	case EACCES:
+	case ELOOP:
+	case ENOENT:
+	case ENOTDIR:
+	case EPROTOTYPE:
+		return message->msg_namelen > 0 && type_of(sock) == SOCK_DGRAM;
+	case EISCONN:
+	case EOPNOTSUPP:
+		return message->msg_namelen > 0 && type_of(sock) == SOCK_STREAM;
 	case ETOOMANYREFS:
 		return carries(message, SCM_RIGHTS);
 	case EPERM:
@@ -162,7 +178,8 @@ static bool can_meet(const struct call *call, int fault)
 static bool can_last(const char *name, int fault)
 {
 	return fault != EINTR && fault != LESS &&
-	       !(fault == EADDRINUSE && strcmp(name, "bind") == 0);
+	       !(fault == EADDRINUSE && strcmp(name, "bind") == 0) &&
+	       !(fault == EAGAIN && strcmp(name, "flock") == 0);
 }
 
 /* --- whose descriptors --- */
@@ -222,6 +239,11 @@ static void watch(const struct call *call, long result)
 	if (call->number == SYS_socket || call->number == SYS_openat ||
 	    (call->number == SYS_fcntl && a[1] == F_DUPFD_CLOEXEC))
 		own((int)result);
+	if (call->number == SYS_dup3) {
+		/* What was there is closed: its own, or what it was told to replace. */
+		owned[result] = false;
+		own((int)result);
+	}
 	if (call->number == SYS_getsockopt && a[2] == OPTION_PEERPIDFD)
 		own(*(int *)a[3]);
 	if (call->number == SYS_recvmsg)
@@ -253,7 +275,7 @@ enum { MOST_CALLS = 200 };
 /* What each call of the run without a fault can meet. */
 static struct {
 	const char *name;
-	int faults[20];
+	int faults[30];
 } possible[MOST_CALLS];
 
 static void note_possible(const struct call *call)
@@ -385,6 +407,22 @@ bool faulted(const char *name)
 		if (faults[i].met && strcmp(faults[i].met, name) == 0)
 			return true;
 	return false;
+}
+
+bool goes_on(const char *name)
+{
+	for (size_t i = 0; i < LENGTH(faults); i++)
+		if (faults[i].lasting && faults[i].met && strcmp(faults[i].met, name) == 0)
+			return true;
+	return false;
+}
+
+bool interrupted(void)
+{
+	for (size_t i = 0; i < LENGTH(faults); i++)
+		if (faults[i].met && faults[i].what != EINTR)
+			return false;
+	return faults[0].met || faults[1].met;
 }
 
 bool faulted_twice(void)

@@ -28,6 +28,12 @@ void calm(void);
 /* Whether this run has had a fault at a function of this name. */
 bool faulted(const char *name);
 
+/* Whether one at a function of this name is met by each further call of it. */
+bool goes_on(const char *name);
+
+/* Whether signals have interrupted calls, and nothing else was the matter. */
+bool interrupted(void);
+
 /* Whether it has had more than one, not counting one that lasts. */
 bool faulted_twice(void);
 

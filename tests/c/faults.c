@@ -82,9 +82,9 @@ static const char *fake_data = "abc";
 static ssize_t receive_fakes(int sock, struct msghdr *message, int flags)
 {
 	char *end = message->msg_control;
+	size_t room = message->msg_controllen;
 
 	CHECK(flags & MSG_CMSG_CLOEXEC);
-	CHECK(message->msg_controllen >= fake_count * CMSG_SPACE(sizeof fakes[0].numbers));
 	for (size_t i = 0; i < fake_count; i++) {
 		struct cmsghdr *header = (struct cmsghdr *)(void *)end;
 		int numbers[4];
@@ -95,6 +95,8 @@ static ssize_t receive_fakes(int sock, struct msghdr *message, int flags)
 			if (numbers[k] == 0)
 				numbers[k] = fcntl(sock, F_DUPFD_CLOEXEC, 0);
 		}
+		CHECK(room >= CMSG_SPACE(size));
+		room -= CMSG_SPACE(size);
 		memset(end, 0, CMSG_SPACE(size));
 		header->cmsg_level = fakes[i].level;
 		header->cmsg_type = fakes[i].type;

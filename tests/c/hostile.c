@@ -146,15 +146,27 @@ static void say_nothing(void)
 		keep(sock);
 }
 
+/* What a server of files is asked with: a message of the plain format (ancillary_channel(3)). */
+static size_t make_request(char request[64], const char *path)
+{
+	uint32_t len = 16 + (uint32_t)strlen(path), type = below(5);
+
+	memset(request, 0, 64);
+	memcpy(request, &len, sizeof len);
+	memcpy(request + 8, &type, sizeof type);
+	memcpy(request + 16, path, strlen(path));
+	return (len + 7) / 8 * 8;
+}
+
 static void half_a_message(void)
 {
-	static const char *const halves[] = { "o", "open", "open ", "open /", "open /etc/pass", "open / r" };
-	const char *half = halves[below(LENGTH(halves))];
+	char request[64];
+	size_t len = make_request(request, "/etc/passwd");
 	int sock = reach();
 
 	if (sock < 0)
 		return;
-	send(sock, half, strlen(half), MSG_NOSIGNAL);
+	send(sock, request, 1 + below((uint32_t)len - 1), MSG_NOSIGNAL);
 	if (below(3) == 0)
 		shutdown(sock, below(3));
 	if (below(2))
@@ -267,14 +279,14 @@ static void ask_and_not_read(void)
 {
 	static const char *const paths[] = { "/", "/dev/null", "/etc/passwd", "/proc/self/mem", "x" };
 	char request[64];
-	int len = snprintf(request, sizeof request, "open %s r", paths[below(LENGTH(paths))]);
+	size_t len = make_request(request, paths[below(LENGTH(paths))]);
 	int sock = reach();
 
 	if (sock < 0)
 		return;
-	/* More than one at times, and each with its zero byte. */
+	/* More than one at times. */
 	for (uint32_t i = 0; i <= below(2); i++)
-		send(sock, request, (size_t)len + 1, MSG_NOSIGNAL);
+		send(sock, request, len, MSG_NOSIGNAL);
 	if (below(4))
 		keep(sock);
 	else

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -88,6 +89,19 @@ size_t open_descriptors(void)
 		count += *entry->d_name != '.' && atoi(entry->d_name) != dirfd(dir);
 	closedir(dir);
 	return count;
+}
+
+void close_from(int first)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+
+	CHECK(dir);
+	while ((entry = readdir(dir)))
+		if (*entry->d_name != '.' && atoi(entry->d_name) >= first &&
+		    atoi(entry->d_name) != dirfd(dir))
+			close(atoi(entry->d_name));
+	closedir(dir);
 }
 
 /* Whether the kernel goes by a limit: poll(2) takes no more descriptors than
@@ -217,6 +231,19 @@ void check_nothing_there(int sock)
 	CHECK_IS(errno, EAGAIN);
 }
 
+bool unread_is_told(void)
+{
+	char byte;
+	int sock[2], unread;
+
+	open_pair(SOCK_STREAM, sock);
+	CHECK_IS(send(sock[HERE], "abc", 3, 0), 3);
+	CHECK_IS(recv(sock[THERE], &byte, 1, 0), 1);
+	CHECK(ioctl(sock[THERE], FIONREAD, &unread) == 0);
+	close_pair(sock);
+	return unread == 2;
+}
+
 void set_timeout(int sock, int option, int milliseconds)
 {
 	struct timeval time = { milliseconds / 1000, milliseconds % 1000 * 1000 };
@@ -339,6 +366,21 @@ int some_of(int often)
 	return share ? often / atoi(share) : often;
 }
 
+bool is_tried(void)
+{
+	static uint32_t drawn;
+	const char *share = getenv("ANCILLARY_TEST_SHARE");
+
+	/* No step from one to the next: loops would have some always or never. */
+	drawn = drawn * 1664525 + 1013904223;
+	return !share || (drawn >> 16) % (uint32_t)atoi(share) == 0;
+}
+
+bool is_slow(void)
+{
+	return some_of(2) < 2;
+}
+
 pthread_t start_thread(void *(*run)(void *), void *argument)
 {
 	pthread_t thread;
@@ -398,6 +440,26 @@ void sleep_ms(int milliseconds)
 
 	while (nanosleep(&left, &left) < 0 && errno == EINTR)
 		;
+}
+
+long milliseconds(void)
+{
+	struct timespec time;
+
+	CHECK(clock_gettime(CLOCK_MONOTONIC, &time) == 0);
+	return time.tv_sec * 1000L + time.tv_nsec / 1000000;
+}
+
+void check_took(long since, long least, long most)
+{
+	long took = milliseconds() - since;
+
+	/* Times are counted in the ticks of the kernel's clock.  An emulated one can be
+	 * late with them, and has many at once then. */
+	if (took < (is_slow() ? 1 : least - 10))
+		check_differs(__FILE__, __LINE__, "it waits so long", took, least);
+	if (took >= most)
+		check_differs(__FILE__, __LINE__, "it waits no longer", took, least);
 }
 
 pid_t thread_number(void)

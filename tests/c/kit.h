@@ -39,6 +39,9 @@ bool all_none(const int *fds, size_t count);
 bool is_open(int fd);
 size_t open_descriptors(void);
 
+/* Closes all from that number on.  What runs a program, such as valgrind, keeps its own. */
+void close_from(int first);
+
 /* Sets the soft limit of descriptors to the hard one. */
 void raise_limit(void);
 
@@ -52,7 +55,7 @@ void set_limit(rlim_t limit);
 enum { HERE, THERE };
 
 /* Not in every system's headers: SO_PASSPIDFD and others. */
-enum { OPTION_PASSPIDFD = 76, OPTION_PEERPIDFD = 77, OPTION_PASSRIGHTS = 83 };
+enum { OPTION_PASSPIDFD = 76, OPTION_PEERPIDFD = 77, OPTION_PASSRIGHTS = 83, OPTION_INQ = 84 };
 
 /* A connected pair of a type, which may be with SOCK_NONBLOCK. */
 void open_pair(int type, int sock[2]);
@@ -72,6 +75,10 @@ void drain(int sock);
 
 /* Checks that there is nothing to be received. */
 void check_nothing_there(int sock);
+
+/* Whether FIONREAD tells how many bytes of a stream are unread: some versions of
+ * Linux (6.17 to 6.18.15) go on counting those that were read of a message. */
+bool unread_is_told(void);
 
 /* Sets SO_RCVTIMEO or SO_SNDTIMEO. */
 void set_timeout(int sock, int option, int milliseconds);
@@ -101,6 +108,11 @@ bool is_payload(const unsigned char *data, size_t len, size_t from);
 /* So often; or, where ANCILLARY_TEST_SHARE in the environment says that it is
  * slow here, as often divided by that. */
 int some_of(int often);
+bool is_slow(void);
+
+/* Of very many combinations, whether this one is tried: each is; or, where it is
+ * slow here, one in so many, and the same ones each time. */
+bool is_tried(void);
 
 pthread_t start_thread(void *(*run)(void *), void *argument);
 void *end_thread(pthread_t thread);
@@ -116,6 +128,12 @@ void check_child(pid_t pid);
 pid_t pid_of(int pidfd);
 
 void sleep_ms(int milliseconds);
+
+/* Milliseconds of a clock that only goes forward. */
+long milliseconds(void);
+
+/* Since then at least so many milliseconds have passed, and fewer than the most. */
+void check_took(long since, long least, long most);
 
 /* Waits until the thread with this number sleeps in a system call. */
 pid_t thread_number(void);

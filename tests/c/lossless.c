@@ -207,6 +207,75 @@ static void a_table_that_was_full_for_a_moment(void)
 	with_each_type(receive_withheld_for_a_moment);
 }
 
+/* What a tolerant call has done where the strict one would have failed. */
+static bool says_lost(const struct ancillary_msg *msg)
+{
+	return msg->flags & ANCILLARY_FDS_LOST && msg->error != 0;
+}
+
+/* Receives what the kernel has left out of a peek: it comes, or the call does not say
+ * that all is well.  Returns whether it is still there. */
+static bool receive_forgotten(bool strict, int sock, const int *files)
+{
+	struct iovec iov = { data, 8 };
+	struct ancillary_msg msg = { .size = sizeof msg, .iov = &iov, .iovlen = 1, .fds = fds,
+				     .nfds = 4 };
+	size_t nfds = 4;
+	ssize_t n;
+
+	memset(fds, 'x', sizeof fds);
+	errno = CHECK_ERRNO;
+	if (strict) {
+		n = ancillary_recv_fds(sock, fds, &nfds, data, 8, ANCILLARY_LOSSLESS);
+	} else {
+		n = ancillary_recv_msg(sock, &msg, ANCILLARY_LOSSLESS);
+		nfds = msg.nfds;
+		ancillary_close_fds(&msg.pidfd, 1);
+	}
+	CHECK_IS(errno, n < 0 ? -n : CHECK_ERRNO);
+	if (n >= 0) {
+		CHECK_IS(n, 3);
+		CHECK(nfds == 3 || (!strict && says_lost(&msg)));
+		take_arrived(fds, 4, files, nfds);
+		return false;
+	}
+	CHECK_IS(nfds, 0);
+	CHECK(all_none(fds, 4));
+	return recv(sock, data, 8, MSG_PEEK | MSG_DONTWAIT) >= 0;
+}
+
+static void receive_without_memory(int type, int sock[2])
+{
+	int files[3];
+
+	(void)type;
+	pass_more(sock[THERE]);
+	open_files(files, 3);
+	for (int times = 1; times < 20; times += times < 6 ? 1 : 5) {
+		for (int strict = 0; strict < 2; strict++) {
+			CHECK_OK(ancillary_send_fds(sock[HERE], files, 3, "one", 3, 0), 3);
+			shim.forget = times;
+			if (receive_forgotten(strict, sock[THERE], files)) {
+				shim.forget = 0;
+				check_delivered(sock[THERE], 4, 8, "one", files, 3);
+			}
+			shim.forget = 0;
+			check_nothing_there(sock[THERE]);
+		}
+	}
+	/* Where there are none, nothing is wrong. */
+	shim.forget = 20;
+	CHECK_OK(ancillary_send_fds(sock[HERE], NULL, 0, "two", 3, 0), 3);
+	check_delivered(sock[THERE], 4, 8, "two", NULL, 0);
+	shim.forget = 0;
+	close_files(files, 3);
+}
+
+static void a_peek_that_shows_nothing_is_no_success(void)
+{
+	with_all_that_is_passed(receive_without_memory, false);
+}
+
 static void receive_too_long(int type, int sock[2])
 {
 	struct iovec iov = { data, 2 };
@@ -321,7 +390,7 @@ static void a_pidfd_needs_a_slot(void)
 	with_all_that_is_passed(receive_pidfd, false);
 }
 
-static void a_slot_taken_by_a_later_message_is_free_for_a_pidfd(void)
+static void receive_pidfd_in_front(size_t slots)
 {
 	struct iovec iov = { data, 8 };
 	struct ancillary_msg msg = { .size = sizeof msg, .iov = &iov, .iovlen = 1, .fds = fds, .nfds = 4 };
@@ -333,15 +402,25 @@ static void a_slot_taken_by_a_later_message_is_free_for_a_pidfd(void)
 	open_files(&file, 1);
 	CHECK_OK(ancillary_send_fds(sock[HERE], NULL, 0, "12345678", 8, 0), 8);
 	CHECK_OK(ancillary_send_fds(sock[HERE], &file, 1, "fd", 2, 0), 2);
-	limit = leave_slots(1);
+	limit = leave_slots(slots);
 	CHECK_OK(ancillary_recv_msg(sock[THERE], &msg, ANCILLARY_LOSSLESS), 8);
 	set_limit(limit);
 	CHECK_IS(msg.flags, ANCILLARY_HAS_PIDFD);
 	CHECK_IS(msg.nfds, 0);
+	CHECK_IS(pid_of(msg.pidfd), getpid());
 	close_files(&msg.pidfd, 1);
 	drain(sock[THERE]);
 	close_files(&file, 1);
 	close_pair(sock);
+}
+
+/* With one the look finds no pidfd; with two there is none left when the bytes are
+ * consumed. */
+static void slots_taken_by_a_later_message_are_free_for_a_pidfd(void)
+{
+	need_option(OPTION_PASSPIDFD);
+	for (size_t slots = 1; slots <= 3; slots++)
+		receive_pidfd_in_front(slots);
 }
 
 /* --- bytes in front --- */
@@ -447,6 +526,47 @@ static void receive_long_ones_in_front(int type, int sock[2])
 static void long_messages_in_front(void)
 {
 	with_all_that_is_passed(receive_long_ones_in_front, true);
+}
+
+/* More buffers than one look describes, and more bytes in front than these hold. */
+static void receive_in_front_into_many_buffers(int type, int sock[2])
+{
+	enum { BUFFERS = 40, LAST = 1000, IN_FRONT = 500 };
+	struct iovec buffers[BUFFERS];
+	struct ancillary_msg msg = { .size = sizeof msg, .iov = buffers, .iovlen = BUFFERS,
+				     .fds = fds };
+	static const char bytes[IN_FRONT];
+	int files[2];
+	size_t got = 0;
+
+	(void)type;
+	pass_more(sock[THERE]);
+	open_files(files, 2);
+	for (size_t i = 0; i < BUFFERS; i++)
+		buffers[i] = (struct iovec){ data + i, 1 };
+	buffers[BUFFERS - 1].iov_len = LAST;
+	CHECK_OK(ancillary_send_fds(sock[HERE], NULL, 0, bytes, IN_FRONT, 0), IN_FRONT);
+	CHECK_OK(ancillary_send_fds(sock[HERE], files, 2, "body", 4, 0), 4);
+	while (got < IN_FRONT) {
+		ssize_t n;
+
+		msg.nfds = 1;
+		n = ancillary_recv_msg(sock[THERE], &msg, ANCILLARY_LOSSLESS);
+		CHECK(n > 0);
+		CHECK_IS(msg.flags & ~(ANCILLARY_HAS_CREDS | ANCILLARY_HAS_PIDFD), 0);
+		CHECK_IS(msg.nfds, 0);
+		ancillary_close_fds(&msg.pidfd, 1);
+		got += (size_t)n;
+	}
+	CHECK_IS(got, IN_FRONT);
+	check_refused(sock[THERE], 1, 8, E2BIG);
+	check_delivered(sock[THERE], 2, 8, "body", files, 2);
+	close_files(files, 2);
+}
+
+static void bytes_in_front_into_many_buffers(void)
+{
+	with_all_that_is_passed(receive_in_front_into_many_buffers, true);
 }
 
 static void receive_tails(int type, int sock[2])
@@ -625,6 +745,171 @@ static void an_error_that_comes_meanwhile_is_told(void)
 	close_pair(sock);
 }
 
+/* --- while the peer sends out of band --- */
+
+static int peer, act_before;
+
+/* The peer acts in front of one of the receives that a call makes. */
+static long send_mark_before_one(const struct call *call)
+{
+	if (strcmp(call->name, "recvmsg") == 0 && ++receives == act_before)
+		CHECK_IS(send(peer, "p", 1, MSG_OOB), 1);
+	return beneath(call);
+}
+
+static void need_marks(void)
+{
+	int sock[2];
+	char byte;
+
+	open_pair(SOCK_STREAM, sock);
+	if (send(sock[HERE], "o", 1, MSG_OOB) < 0 && errno == EOPNOTSUPP)
+		check_skip("no MSG_OOB on Unix sockets");
+	CHECK_IS(send(sock[HERE], "b", 1, 0), 1);
+	if (recv(sock[THERE], &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 1 || byte != 'b')
+		check_skip("a peek sees nothing behind a byte out of band");
+	close_pair(sock);
+}
+
+/* What is sent at first, each byte a message, but for a + with the one in front of it: O
+ * is out of band, until the next one is, and 1 has a descriptor. */
+static void send_script(int sock, const char *script, const int *files)
+{
+	for (size_t sent = 0, len; *script; script += len) {
+		len = script[1] == '+' ? 2 : 1;
+		if (*script == 'O')
+			CHECK_IS(send(sock, script, len, MSG_OOB), len);
+		else if (*script == '1')
+			CHECK_IS(send_by_hand(sock, script, len, &files[sent++], 1), len);
+		else
+			CHECK_IS(send(sock, script, len, 0), len);
+	}
+}
+
+/* Receives all, and checks that each byte came once, in order, but for those that were out
+ * of band, and that each descriptor came with the first byte of its message. */
+static void receive_meanwhile(int type, int sock[2], const char *script, size_t room, size_t len)
+{
+	int files[2];
+	char got[40] = "", all[40] = "";
+	size_t came = 0, bytes = 0;
+	ssize_t n;
+
+	(void)type;
+	open_files(files, 2);
+	send_script(sock[HERE], script, files);
+	receives = 0;
+	beneath = on_call;
+	on_call = send_mark_before_one;
+	do {
+		size_t nfds = room, carriers = 0;
+
+		n = receive(sock[THERE], &nfds, len, ANCILLARY_DONTWAIT);
+		/* Refused once, there is room. */
+		room = 2;
+		if (n == -E2BIG)
+			continue;
+		if (n < 0)
+			break;
+		for (ssize_t i = 0; i < n; i++)
+			carriers += data[i] == '1';
+		CHECK_IS(nfds, carriers);
+		take_arrived(fds, nfds, files + came, nfds);
+		came += nfds;
+		CHECK(bytes + (size_t)n < sizeof got);
+		memcpy(got + bytes, data, (size_t)n);
+		bytes += (size_t)n;
+	} while (true);
+	on_call = beneath;
+	CHECK_IS(n, -EAGAIN);
+	for (const char *each = script; *each; each++) {
+		/* One that was out of band may have been dropped before it was not. */
+		if (*each == 'O' && !memchr(got, 'O', bytes))
+			continue;
+		strncat(all, each, 1);
+	}
+	CHECK_IS(bytes, strlen(all));
+	CHECK(memcmp(got, all, bytes) == 0);
+	check_nothing_there(sock[THERE]);
+	close_files(files, 2);
+}
+
+static void receive_while_marks_are_sent(int type, int sock[2])
+{
+	static const char *const scripts[] = { "O1",	 "O1+",	   "O11", "O1+1+", "Oa1", "Oa+1+",
+					       "Oa+b1+", "aO1+", "aOb1", "1O1",	  "1+O1+", "ab1O1" };
+	int ends[2];
+
+	(void)sock;
+	for (size_t script = 0; script < LENGTH(scripts); script++)
+		for (act_before = 1; act_before <= 8; act_before++)
+			for (size_t room = 0; room <= 2; room++)
+				for (size_t len = 1; len <= 6; len++) {
+					if (!is_tried())
+						continue;
+					open_pair(type, ends);
+					pass_more(ends[THERE]);
+					check_about("credentials %d, pidfd %d, %s, before %d, "
+						    "room for %zu, %zu bytes", passed & 1,
+						    passed & 2, scripts[script], act_before, room,
+						    len);
+					peer = ends[HERE];
+					receive_meanwhile(type, ends, scripts[script], room, len);
+					close_pair(ends);
+				}
+}
+
+/* A byte out of band that a peek has passed over can be like all others when the bytes that
+ * were peeked are consumed: then these are others, and the descriptors stay. */
+static void what_is_out_of_band_between_two_looks(void)
+{
+	need_marks();
+	with_all_that_is_passed(receive_while_marks_are_sent, true);
+}
+
+/* Nor is then the one who sent them the sender of these. */
+static void their_sender_is_told_with_them(void)
+{
+	const struct ancillary_creds other = { getpid(), 1000, 1000 };
+	struct iovec one = { data, 1 };
+	struct ancillary_msg msg = { .size = sizeof msg, .iov = &one, .iovlen = 1, .fds = fds };
+	struct ancillary_msg out = { .size = sizeof out, .iov = &one, .iovlen = 1,
+				     .flags = ANCILLARY_HAS_CREDS, .creds = other };
+	int sock[2], file;
+
+	if (geteuid() != 0)
+		check_skip("not root");
+	need_marks();
+	open_pair(SOCK_STREAM, sock);
+	open_files(&file, 1);
+	set_option(sock[THERE], SO_PASSCRED, 1);
+	CHECK_IS(send(sock[HERE], "O", 1, MSG_OOB), 1);
+	data[0] = '1';
+	out.fds = &file;
+	out.nfds = 1;
+	CHECK_OK(ancillary_send_msg(sock[HERE], &out, 0), 1);
+	peer = sock[HERE];
+	receives = 0;
+	act_before = 2;
+	beneath = on_call;
+	on_call = send_mark_before_one;
+	msg.nfds = 1;
+	CHECK_OK(ancillary_recv_msg(sock[THERE], &msg, ANCILLARY_LOSSLESS), 1);
+	on_call = beneath;
+	CHECK_IS(data[0], 'O');
+	CHECK_IS(msg.nfds, 0);
+	CHECK_IS(msg.flags, ANCILLARY_HAS_CREDS);
+	CHECK_IS(msg.creds.uid, getuid());
+	msg.nfds = 1;
+	CHECK_OK(ancillary_recv_msg(sock[THERE], &msg, ANCILLARY_LOSSLESS), 1);
+	CHECK_IS(data[0], '1');
+	CHECK_IS(msg.creds.uid, other.uid);
+	CHECK_IS(msg.nfds, 1);
+	take_arrived(fds, 1, &file, 1);
+	close_files(&file, 1);
+	close_pair(sock);
+}
+
 static void receive_the_end(int type, int sock[2])
 {
 	size_t nfds = 1;
@@ -644,15 +929,91 @@ static void the_end(void)
 	}
 }
 
+/* A datagram socket has an end where it was shut down, for calls that wait. */
+static void receive_after_shutdown(int type, int sock[2])
+{
+	static const unsigned all_flags[] = { 0, ANCILLARY_DONTWAIT, ANCILLARY_WAITALL };
+	struct iovec iov = { data, 8 };
+	struct ancillary_msg msg = { .size = sizeof msg, .iov = &iov, .iovlen = 1, .fds = fds };
+	struct ancillary_creds creds;
+	int file;
+
+	pass_more(sock[THERE]);
+	open_files(&file, 1);
+	CHECK_OK(ancillary_send_fds(sock[HERE], &file, 1, "last", 4, 0), 4);
+	CHECK(shutdown(sock[THERE], SHUT_RD) == 0);
+	check_delivered(sock[THERE], 1, 8, "last", &file, 1);
+	for (size_t i = 0; i < LENGTH(all_flags); i++) {
+		unsigned flags = all_flags[i];
+		size_t nfds = 1;
+		/* As without ANCILLARY_LOSSLESS. */
+		ssize_t n = ancillary_recv_fds(sock[THERE], fds, &nfds, data, 8, flags);
+
+		check_about("type %d, credentials %d, pidfd %d, flags %x", type, passed & 1,
+			    passed & 2, flags);
+		CHECK(n == 0 || flags & ANCILLARY_DONTWAIT);
+		nfds = 1;
+		CHECK_IS(receive(sock[THERE], &nfds, 8, flags), n);
+		CHECK_IS(nfds, 0);
+		msg.nfds = 1;
+		CHECK_IS(ancillary_recv_msg(sock[THERE], &msg, ANCILLARY_LOSSLESS | flags), n);
+		CHECK_IS(msg.flags, 0);
+		n = ancillary_recv_creds(sock[THERE], &creds, data, 8, flags);
+		flags |= ANCILLARY_LOSSLESS;
+		CHECK_IS(ancillary_recv_creds(sock[THERE], &creds, data, 8, flags), n);
+	}
+	close_files(&file, 1);
+}
+
+static void the_end_of_what_was_shut_down(void)
+{
+	with_all_that_is_passed(receive_after_shutdown, false);
+}
+
+static pid_t waiting;
+
+static void *wait_for_the_end(void *sock)
+{
+	size_t nfds = 1;
+
+	__atomic_store_n(&waiting, thread_number(), __ATOMIC_SEQ_CST);
+	CHECK_OK(receive(*(int *)sock, &nfds, 8, 0), 0);
+	CHECK_IS(nfds, 0);
+	return NULL;
+}
+
+static void shut_down_meanwhile(int type, int sock[2])
+{
+	pthread_t thread;
+
+	(void)type;
+	waiting = 0;
+	thread = start_thread(wait_for_the_end, &sock[THERE]);
+	while (!__atomic_load_n(&waiting, __ATOMIC_SEQ_CST))
+		sleep_ms(1);
+	wait_until_asleep(waiting);
+	CHECK(shutdown(sock[THERE], SHUT_RD) == 0);
+	end_thread(thread);
+}
+
+static void the_end_comes_while_it_waits(void)
+{
+	with_each_type(shut_down_meanwhile);
+}
+
 CHECK_MAIN(CASE(too_little_room), CASE(too_few_slots), CASE(as_many_as_a_message_carries),
 	   CASE(a_security_policy), CASE(a_table_that_was_full_for_a_moment),
-	   CASE(a_datagram_longer_than_the_room),
+	   CASE(a_peek_that_shows_nothing_is_no_success), CASE(a_datagram_longer_than_the_room),
 	   CASE(a_datagram_into_many_buffers),
 	   CASE(an_empty_datagram_with_a_descriptor), CASE(a_pidfd_needs_a_slot),
-	   CASE(a_slot_taken_by_a_later_message_is_free_for_a_pidfd),
+	   CASE(slots_taken_by_a_later_message_are_free_for_a_pidfd),
 	   CASE(bytes_in_front_are_delivered), CASE(descriptors_of_later_bytes_stay_with_them),
-	   CASE(long_messages_in_front), CASE(the_tail_of_a_message),
+	   CASE(long_messages_in_front), CASE(bytes_in_front_into_many_buffers),
+	   CASE(the_tail_of_a_message),
 	   CASE(together_with_waitall_and_dontwait), CASE(many_over_markers),
 	   CASE(waits_until_there_is_something),
 	   CASE(a_byte_out_of_band_does_not_stay),
-	   CASE(an_error_that_comes_meanwhile_is_told), CASE(the_end))
+	   CASE(an_error_that_comes_meanwhile_is_told),
+	   CASE(what_is_out_of_band_between_two_looks),
+	   CASE(their_sender_is_told_with_them), CASE(the_end),
+	   CASE(the_end_of_what_was_shut_down), CASE(the_end_comes_while_it_waits))

@@ -12,10 +12,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -191,28 +194,32 @@ static void names_that_are_none(void)
 
 /* --- folders that are not for everybody --- */
 
+/* To replace a file there takes the lock, which takes reading; the first start does
+ * not. */
 static void meet_in_unlistable(void)
 {
 	char path[300];
 	int listener, client;
 
-	for (size_t i = 0; i < ALL_TYPES; i++) {
+	for (size_t i = 0; i < 2 * ALL_TYPES; i++) {
+		int type = types[i / 2];
+		unsigned flags = i % 2 ? ANCILLARY_REPLACE : 0;
+
 		for (size_t len = 1; len <= 255; len += 127) {
 			memset(path, 's', sizeof path);
 			memcpy(path, "blind/", 6);
 			path[6 + len] = '\0';
-			check_about("%zu bytes", len);
-			CHECK_ERR(ancillary_listen(path, types[i], 0600, ANCILLARY_REPLACE),
-				  EACCES);
-			NEW(listener, ancillary_listen(path, types[i], 0600, 0));
+			check_about("%zu bytes, type %x, flags %x", len, (unsigned)type, flags);
+			NEW(listener, ancillary_listen(path, type, 0600, flags));
 			CHECK_IS(found_at(path).st_mode, S_IFSOCK | 0600);
-			NEW(client, ancillary_connect(path, types[i], 0));
-			check_talk(listener, client, types[i]);
-			CHECK_ERR(ancillary_listen(path, types[i], 0600, 0), EADDRINUSE);
-			CHECK_ERR(ancillary_listen(path, types[i], 0600, ANCILLARY_REPLACE),
-				  EACCES);
-			CHECK(unlink(path) == 0);
+			NEW(client, ancillary_connect(path, type, 0));
+			check_talk(listener, client, type);
+			CHECK_ERR(ancillary_listen(path, type, 0600, 0), EADDRINUSE);
+			CHECK_ERR(ancillary_listen(path, type, 0600, ANCILLARY_REPLACE), EACCES);
 			CHECK(close(listener) == 0);
+			CHECK_ERR(ancillary_listen(path, type, 0600, 0), EADDRINUSE);
+			CHECK_ERR(ancillary_listen(path, type, 0600, ANCILLARY_REPLACE), EACCES);
+			CHECK(unlink(path) == 0);
 		}
 	}
 	CHECK_IS(open("blind", O_RDONLY), -1);
@@ -308,32 +315,224 @@ static void a_file_system_that_cannot_be_written(void)
 	leave_place();
 }
 
-/* Without proc(5), a path that fits an address is all right. */
-static void no_proc(void)
+/* --- where proc(5) is not mounted --- */
+
+/* A folder of so many bytes, with a slash in front, and a file in it. */
+static const char *in_a_folder_of(size_t folder, size_t last)
 {
-	int listener, client;
+	static char path[1200];
+
+	memset(path, 'd', sizeof path);
+	path[0] = '/';
+	path[folder] = '\0';
+	CHECK(mkdir(path, 0777) == 0 ? chmod(path, 0777) == 0 : errno == EEXIST);
+	path[folder] = '/';
+	memset(path + folder + 1, 's', last);
+	path[folder + 1 + last] = '\0';
+	return path;
+}
+
+static void meet_without_proc(const char *path, unsigned flags)
+{
+	for (size_t i = 0; i < ALL_TYPES; i++) {
+		int listener, client;
+
+		check_about("%zu bytes, type %x, flags %x", strlen(path), (unsigned)types[i],
+			    flags);
+		NEW(listener, ancillary_listen(path, types[i], 0666, flags));
+		if (strlen(path) <= 107) {
+			NEW(client, ancillary_connect(path, types[i], 0));
+			check_talk(listener, client, types[i]);
+		} else {
+			CHECK_ERR(ancillary_connect(path, types[i], 0), ENOENT);
+		}
+		CHECK(close(listener) == 0);
+		/* It is there to be replaced by the next one. */
+		if (flags && i + 1 < ALL_TYPES)
+			continue;
+		CHECK(unlink(path) == 0);
+	}
+	check_about("%s", "");
+}
+
+/* What the manual says of each length. */
+static void use_names_without_proc(void)
+{
+	/* Listening: the folder, up to its last slash. */
+	meet_without_proc("/s", 0);
+	meet_without_proc("s", 0);
+	meet_without_proc(in_a_folder_of(85, 1), 0);
+	meet_without_proc(in_a_folder_of(85, 21), 0);
+	meet_without_proc(in_a_folder_of(85, 22), 0);
+	meet_without_proc(in_a_folder_of(85, 255), 0);
+	CHECK_ERR(ancillary_listen(in_a_folder_of(86, 1), SOCK_STREAM, 0666, 0), ENOENT);
+	CHECK_ERR(ancillary_listen(in_a_folder_of(86, 1), SOCK_STREAM, 0666, ANCILLARY_REPLACE),
+		  ENOENT);
+	/* Replacing, and connecting: the whole of it. */
+	meet_without_proc("/s", ANCILLARY_REPLACE);
+	meet_without_proc(in_a_folder_of(85, 21), ANCILLARY_REPLACE);
+	make_stale(in_a_folder_of(50, 1), SOCK_STREAM);
+	CHECK(rename(in_a_folder_of(50, 1), "stale") == 0);
+	CHECK(rename("stale", in_a_folder_of(50, 57)) == 0);
+	CHECK_ERR(ancillary_listen(in_a_folder_of(50, 57), SOCK_STREAM, 0666, ANCILLARY_REPLACE),
+		  ENOENT);
+	CHECK_ERR(ancillary_connect(in_a_folder_of(50, 57), SOCK_STREAM, 0), ENOENT);
+	CHECK_ERR(ancillary_connect(in_a_folder_of(50, 56), SOCK_STREAM, 0), ENOENT);
+	CHECK(rename(in_a_folder_of(50, 57), "stale") == 0);
+	CHECK(rename("stale", in_a_folder_of(50, 56)) == 0);
+	CHECK_ERR(ancillary_connect(in_a_folder_of(50, 56), SOCK_STREAM, 0), ECONNREFUSED);
+	meet_without_proc(in_a_folder_of(50, 56), ANCILLARY_REPLACE);
+}
+
+static void in_a_root_of_its_own(void (*run)(void))
+{
 	pid_t child;
 
 	need_root();
 	enter_place();
-	CHECK(mkdir("tmp", 0777) == 0);
 	child = fork();
 	if (child == 0) {
 		CHECK(chroot(".") == 0);
-		for (size_t i = 0; i < ALL_TYPES; i++) {
-			NEW(listener, ancillary_listen("/tmp/s", types[i], 0666, 0));
-			NEW(client, ancillary_connect("/tmp/s", types[i], 0));
-			check_talk(listener, client, types[i]);
-			CHECK(close(listener) == 0);
-			NEW(listener, ancillary_listen("tmp/s", types[i], 0666, ANCILLARY_REPLACE));
-			CHECK(close(listener) == 0);
-			CHECK(unlink("tmp/s") == 0);
-		}
-		CHECK_ERR(ancillary_listen(path_of(200, 20, false), SOCK_STREAM, 0, 0), ENOENT);
+		as_both(run);
 		_exit(0);
 	}
 	check_child(child);
-	check_holds("tmp", "");
+	leave_place();
+}
+
+static void no_proc(void)
+{
+	in_a_root_of_its_own(use_names_without_proc);
+}
+
+/* --- where files can be made, and not moved or removed --- */
+
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#endif
+
+/* landlock(7): of these rights on files, only some in this folder.  There is no way
+ * back. */
+enum { READ_DIR = 1 << 3, REMOVE_FILE = 1 << 5, MAKE_SOCK = 1 << 9 };
+
+static void confine(unsigned allowed)
+{
+	struct {
+		uint64_t handled;
+	} rights = { READ_DIR | REMOVE_FILE | MAKE_SOCK };
+	struct {
+		uint64_t allowed;
+		int32_t folder;
+	} __attribute__((packed)) rule = { allowed, open(".", O_PATH | O_DIRECTORY | O_CLOEXEC) };
+	int rules = (int)syscall(SYS_landlock_create_ruleset, &rights, sizeof rights, 0);
+
+	if (rules < 0)
+		check_skip("no Landlock");
+	/* A rule that allows nothing is refused. */
+	CHECK(allowed == 0 || syscall(SYS_landlock_create_ruleset + 1, rules, 1, &rule, 0) == 0);
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	CHECK(syscall(SYS_landlock_create_ruleset + 2, rules, 0) == 0);
+	close_files((int[]){ rules, rule.folder }, 2);
+}
+
+static const char *left_there;
+
+/* Fails again and again, from processes of their own, and leaves no more than one
+ * file. */
+static void listen_confined(unsigned allowed, unsigned flags, bool stale)
+{
+	enter_place();
+	if (stale)
+		make_stale("s", SOCK_STREAM);
+	for (int times = 0; times < 3; times++) {
+		pid_t child = fork();
+
+		check_about("allowed: %x, flags %x, stale: %d, %d", allowed, flags, stale, times);
+		if (child == 0) {
+			confine(allowed);
+			CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600, flags), EACCES);
+			CHECK_ERR(ancillary_listen("t", SOCK_STREAM, 0600, flags), EACCES);
+			_exit(0);
+		}
+		check_child(child);
+		check_holds(".", left_there);
+	}
+	leave_place();
+	check_about("%s", "");
+}
+
+static void no_more_than_one_file_is_left(void)
+{
+	/* In a process of its own, to be skipped here. */
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 1)
+		check_skip("no Landlock");
+	left_there = ".ancillary-0 ";
+	listen_confined(MAKE_SOCK, 0, false);
+	listen_confined(MAKE_SOCK, ANCILLARY_REPLACE, false);
+	listen_confined(MAKE_SOCK | READ_DIR, 0, false);
+	left_there = ".ancillary-0 s ";
+	listen_confined(MAKE_SOCK | READ_DIR, ANCILLARY_REPLACE, true);
+}
+
+static void in_a_child(void (*function)(void))
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		function();
+		_exit(0);
+	}
+	check_child(child);
+}
+
+static void meet_confined(void)
+{
+	confine(MAKE_SOCK | READ_DIR | REMOVE_FILE);
+	meet_in_all_ways("s");
+}
+
+static void what_a_confined_process_needs(void)
+{
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 1)
+		check_skip("no Landlock");
+	enter_place();
+	in_a_child(meet_confined);
+	leave_place();
+}
+
+static void use_what_is_there(void)
+{
+	int client;
+
+	confine(0);
+	NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
+	CHECK_OK(ancillary_send_fd(client, STDIN_FILENO), 0);
+	close_files(&client, 1);
+	CHECK_ERR(ancillary_listen("t", SOCK_STREAM, 0600, 0), EACCES);
+}
+
+static void make_what_is_not_there(void)
+{
+	int listener;
+
+	confine(MAKE_SOCK | REMOVE_FILE);
+	NEW(listener, ancillary_listen("t", SOCK_STREAM, 0600, ANCILLARY_REPLACE));
+	close_files(&listener, 1);
+	CHECK(unlink("t") == 0);
+}
+
+static void what_can_be_done_with_fewer_rights(void)
+{
+	int listener;
+
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 1)
+		check_skip("no Landlock");
+	enter_place();
+	NEW(listener, ancillary_listen("s", SOCK_STREAM, 0600, 0));
+	in_a_child(use_what_is_there);
+	in_a_child(make_what_is_not_there);
+	check_holds(".", "s ");
+	close_files(&listener, 1);
 	leave_place();
 }
 
@@ -583,6 +782,8 @@ CHECK_MAIN(CASE(paths_of_many_lengths), CASE(last_components_of_many_lengths),
 	   CASE(names_that_are_none), CASE(a_folder_that_cannot_be_listed),
 	   CASE(a_folder_that_cannot_be_written), CASE(a_socket_that_may_not_be_connected_to),
 	   CASE(a_file_system_that_cannot_be_written), CASE(no_proc),
+	   CASE(no_more_than_one_file_is_left), CASE(what_a_confined_process_needs),
+	   CASE(what_can_be_done_with_fewer_rights),
 	   CASE(what_is_no_socket_is_left_alone), CASE(links_to_folders), CASE(abstract_names),
 	   CASE(abstract_names_make_no_file),
 	   CASE(a_thread_with_descriptors_of_its_own))

@@ -3,7 +3,8 @@
  * A world is one connected pair of sockets and a model of what is on the way
  * from one to the other.  model_send.c puts random messages in, model_receive.c
  * takes them out by random calls, and model_judge.c compares what each call
- * did with what the model says it had to do. */
+ * did with what the model says it had to do.  model_options.c switches options of
+ * both sockets between any two of these. */
 
 #ifndef MODEL_H
 #define MODEL_H
@@ -38,19 +39,25 @@ struct message {
 	bool zeros; /* marker bytes; else their values tell their place */
 	size_t nfds;
 	uint64_t first_fd; /* the place of its first descriptor among all sent */
-	struct ancillary_creds sender;
+	struct ancillary_creds sender; /* nobody, if nothing asked for it when it was sent */
+	bool mark; /* a byte out of band: a read ends in front of it, or drops it first */
 };
 
 struct counts {
 	uint64_t messages, short_sends, full;
 	uint64_t fds, delivered, dropped;
 	uint64_t received, refused, surplus, lost, cut, without_sender, pidfds;
+	uint64_t switched, marks, dropped_marks, meanwhile;
 };
+
+/* Options that are switched. */
+enum { CREDS, PIDFDS, LABELS, TIMES, NANOTIMES, INQ, SWITCHES };
 
 struct world {
 	int type;
-	bool passcred, passpidfd, lossless;
+	bool lossless;
 	int sock[2];
+	bool on[2][SWITCHES]; /* of which socket */
 	size_t sndbuf;
 	size_t uncut; /* what the kernel does not cut a message below */
 
@@ -58,6 +65,7 @@ struct world {
 	size_t head, queued; /* the oldest, and how many there are */
 	uint64_t bytes_sent, bytes_read; /* so these are the places of the next ones */
 	uint64_t fds_sent, fds_read;
+	bool marked; /* one of the messages is a mark */
 
 	uint64_t step;
 	struct counts counts;
@@ -82,6 +90,8 @@ struct call {
 	unsigned int came; /* the flags of a struct ancillary_msg */
 	int error;
 	size_t consumed; /* bytes of a stream */
+	bool at_mark; /* one was next when it was made */
+	size_t queued, unread; /* messages and bytes there then: more can come meanwhile */
 };
 
 /* --- model_world.c --- */
@@ -141,19 +151,48 @@ size_t cut_up(struct iovec *iov, size_t size, const unsigned char *start, size_t
 void open_world(struct world *w, int type, unsigned int options, bool lossless);
 void close_world(struct world *w);
 
-/* What FIONREAD has to say, and what it says. */
+/* How many bytes can be read, and whether FIONREAD says the same as far as it can be
+ * relied on. */
 size_t unread(const struct world *w);
-size_t unread_by_kernel(const struct world *w);
+bool kernel_agrees(const struct world *w);
 
 struct message *message_at(struct world *w, size_t index);
 void enqueue(struct world *w, const struct message *message);
 void dequeue(struct world *w);
 size_t fds_on_the_way(const struct world *w);
 
+/* The oldest message that is no mark, or NULL. */
+struct message *next_message(struct world *w);
+bool is_at_mark(struct world *w);
+
+/* --- model_options.c --- */
+
+/* Whether an option of the receiver is on. */
+static inline bool passes(const struct world *w, int what)
+{
+	return w->on[THERE][what];
+}
+
+void switch_option(struct world *w, int end, int what, bool on);
+void switch_something(struct world *w);
+
+/* The sender of what is sent now and has no identity attached. */
+struct ancillary_creds stamp(const struct world *w);
+bool is_nobody(const struct ancillary_creds *creds);
+
+/* Whether a pidfd comes with a message, if there is a number for it. */
+bool brings_pidfd(const struct world *w, const struct message *m);
+
 /* --- the others --- */
 
 void find_senders(void);
+const struct ancillary_creds *myself(void);
 void send_something(struct world *w);
+void send_mark(struct world *w);
+
+/* Whether there are marks here, and whether a peek sees what is behind one. */
+bool has_marks(void);
+bool peeks_behind_marks(void);
 
 void receive_something(struct world *w);
 void receive_all(struct world *w);

@@ -1,6 +1,7 @@
 /* The randomised test: what a call to receive had to do, and whether it did. */
 
 #include "model_judge.h"
+#include "watch.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,17 +17,25 @@ struct fate fate_of(const struct call *c, size_t nfds, size_t before, size_t hel
 {
 	size_t taken = before + held;
 	size_t left = c->free > taken ? c->free - taken : 0;
-	struct fate fate = { .installed = lesser(nfds, left) };
+	size_t slots = c->slots - before;
+	size_t offered = lesser(nfds, slots + MOST_BESIDE);
+	struct fate fate = { .installed = lesser(offered, left) };
 
-	fate.lost = fate.installed < nfds;
-	fate.surplus = fate.installed > c->slots - before;
-	fate.delivered = before + lesser(fate.installed, c->slots - before);
+	fate.lost = fate.installed < offered;
+	fate.surplus = fate.installed > slots;
+	fate.or_surplus = fate.lost && nfds > slots && left >= slots;
+	fate.delivered = before + lesser(fate.installed, slots);
 	return fate;
 }
 
 int error_of(const struct fate *fate)
 {
 	return fate->surplus ? E2BIG : fate->lost ? EMFILE : 0;
+}
+
+bool may_fail_with(const struct fate *fate, int error)
+{
+	return error == error_of(fate) || (fate->or_surplus && error == E2BIG);
 }
 
 /* --- what was delivered --- */
@@ -51,7 +60,7 @@ void take_fds(struct world *w, const struct call *c, size_t expected)
 	w->counts.delivered += expected;
 }
 
-void take_pidfd(const struct world *w, const struct call *c, pid_t pid)
+static void take_pidfd(const struct world *w, const struct call *c, pid_t pid)
 {
 	char path[64], line[256];
 	FILE *file;
@@ -98,17 +107,45 @@ void check_bytes(const struct world *w, const struct call *c, size_t place,
 void check_sender(struct world *w, const struct call *c, const struct ancillary_creds *sender)
 {
 	const struct ancillary_creds nobody = { 0, (uid_t)-1, (gid_t)-1 };
-	bool told = w->passcred && sender;
+	bool told = passes(w, CREDS) && sender && !is_nobody(sender);
 
 	MUST(w, !(c->came & ANCILLARY_HAS_CREDS) == !told, "credentials came, or did not");
 	MUST(w, same_sender(&c->creds, told ? sender : &nobody), "the credentials are %d %u %u",
 	     (int)c->creds.pid, c->creds.uid, c->creds.gid);
-	w->counts.without_sender += w->passcred && !sender;
+	w->counts.without_sender += passes(w, CREDS) && !sender;
 }
 
 void check_came(const struct world *w, const struct call *c, unsigned int bit, bool expected)
 {
 	MUST(w, !(c->came & bit) == !expected, "flag %#x %s", bit, expected ? "missing" : "set");
+}
+
+void judge_loss(struct world *w, const struct call *c, const struct fate *fate, int pidfd,
+		pid_t pid)
+{
+	bool surplus = c->came & ANCILLARY_FDS_SURPLUS, lost = c->came & ANCILLARY_FDS_LOST;
+	bool present = c->came & ANCILLARY_HAS_PIDFD;
+
+	if (!fate->or_surplus || fate->surplus)
+		check_came(w, c, ANCILLARY_FDS_SURPLUS, fate->surplus);
+	MUST(w, surplus || lost || !error_of(fate), "nothing was lost");
+	MUST(w, lost || !fate->lost || fate->or_surplus, "nothing was lost");
+	if (present)
+		MUST(w, pidfd & PRESENT, "a pidfd came");
+	else if (lost && !fate->lost)
+		MUST(w, pidfd & (FAILED | NO_ROOM), "something was lost");
+	else
+		MUST(w, pidfd & (lost ? ABSENT | FAILED | NO_ROOM : ABSENT | NO_ROOM),
+		     "no pidfd came");
+	if (lost && pidfd & NO_ROOM && !present)
+		MUST(w, c->error == EMFILE || c->error == ENOBUFS, "error is %d", c->error);
+	else
+		MUST(w, c->error == (lost ? EMFILE : 0), "error is %d", c->error);
+	if (present)
+		take_pidfd(w, c, pid);
+	else
+		MUST(w, c->pidfd == -1, "the pidfd is %d", c->pidfd);
+	w->counts.pidfds += present;
 }
 
 void check_nothing_came(const struct world *w, const struct call *c)
@@ -133,13 +170,21 @@ void count_fds(struct world *w, size_t sent, const struct fate *fate, size_t del
 
 /* --- datagrams --- */
 
+/* What may become of the pidfd of one message. */
+static int pidfd_of(const struct world *w, const struct call *c, const struct message *m,
+		    const struct fate *fate)
+{
+	if (!brings_pidfd(w, m))
+		return ABSENT;
+	return (fate->installed < c->free ? PRESENT : FAILED) | (m->nfds > c->slots ? NO_ROOM : 0);
+}
+
 static void judge_datagram(struct world *w, struct call *c)
 {
 	struct message m;
 	struct fate fate;
-	bool cut, no_pidfd;
-	int refusal, misfit;
-	size_t delivered;
+	bool cut;
+	int pidfd, error;
 
 	if (w->queued == 0) {
 		MUST(w, c->result == -EAGAIN, "there is nothing");
@@ -148,59 +193,47 @@ static void judge_datagram(struct world *w, struct call *c)
 	}
 	m = *message_at(w, 0);
 	fate = fate_of(c, m.nfds, 0, 0);
+	pidfd = pidfd_of(w, c, &m, &fate);
 	cut = m.len > (c->markers ? 1 : c->room);
-	no_pidfd = w->passpidfd && fate.installed == c->free;
-	misfit = error_of(&fate) ? error_of(&fate) : cut ? EMSGSIZE : 0;
-	refusal = is_strict(c) ? misfit : error_of(&fate) ? error_of(&fate) : no_pidfd ? EMFILE : 0;
-	if (is_lossless(c) && refusal) {
-		MUST(w, c->result == -refusal, "should be refused: %s", strerror(refusal));
+	error = error_of(&fate);
+	if (!error && is_strict(c) && cut)
+		error = EMSGSIZE;
+	if (!error && !is_strict(c) && pidfd == FAILED)
+		error = EMFILE;
+	if (error && (is_lossless(c) || is_strict(c))) {
+		MUST(w, c->result == -error || (c->result < 0 && may_fail_with(&fate, (int)-c->result)),
+		     "should fail: %s", strerror(error));
 		check_nothing_came(w, c);
-		w->counts.refused++;
+		if (is_lossless(c)) {
+			w->counts.refused++;
+			return;
+		}
+		dequeue(w);
+		w->bytes_read += m.len;
+		count_fds(w, m.nfds, &fate, 0);
 		return;
 	}
 	dequeue(w);
 	w->bytes_read += m.len;
-	if (is_strict(c) && misfit) {
-		MUST(w, c->result == -misfit, "should fail: %s", strerror(misfit));
-		check_nothing_came(w, c);
-		count_fds(w, m.nfds, &fate, 0);
-		return;
-	}
 	MUST(w, c->result == (ssize_t)lesser(m.len, c->markers ? 1 : c->room), "message of %zu",
 	     m.len);
 	check_bytes(w, c, 0, &m, 0, (size_t)c->result);
 	if (c->function == RECV_MSG) {
-		bool lost = fate.lost || no_pidfd;
-
 		check_sender(w, c, &m.sender);
-		check_came(w, c, ANCILLARY_FDS_SURPLUS, fate.surplus);
-		check_came(w, c, ANCILLARY_FDS_LOST, lost);
 		check_came(w, c, ANCILLARY_DATA_TRUNCATED, cut);
-		check_came(w, c, ANCILLARY_HAS_PIDFD, w->passpidfd && !no_pidfd);
 		check_came(w, c, NO_FLAG, false);
-		MUST(w, c->error == (lost ? EMFILE : 0), "error is %d", c->error);
-		if (c->came & ANCILLARY_HAS_PIDFD)
-			take_pidfd(w, c, m.sender.pid);
-		else
-			MUST(w, c->pidfd == -1, "the pidfd is %d", c->pidfd);
+		judge_loss(w, c, &fate, pidfd, m.sender.pid);
 		w->counts.cut += cut;
-		w->counts.pidfds += c->pidfd >= 0;
 	}
-	delivered = fate.delivered;
-	take_fds(w, c, delivered);
-	count_fds(w, m.nfds, &fate, delivered);
+	take_fds(w, c, fate.delivered);
+	count_fds(w, m.nfds, &fate, fate.delivered);
 	w->counts.received++;
 }
 
 void judge(struct world *w, struct call *c)
 {
-	size_t now = unread_by_kernel(w);
-
-	if (w->type == SOCK_STREAM) {
-		MUST(w, now <= unread(w), "there is more than before");
-		c->consumed = unread(w) - now;
+	if (w->type == SOCK_STREAM)
 		judge_stream(w, c);
-	} else {
+	else
 		judge_datagram(w, c);
-	}
 }

@@ -6,12 +6,18 @@
 
 #include "model.h"
 
-/* What becomes of a message with descriptors. */
+/* What becomes of a message with descriptors.  For how many more than asked for the
+ * library makes room is its own affair, up to a limit; with less of it a surplus can
+ * be all that is known of where else the table is full as well. */
 struct fate {
-	size_t installed; /* by the kernel */
+	size_t installed; /* by the kernel, at most */
 	size_t delivered; /* in all, with what came before */
 	bool surplus, lost;
+	bool or_surplus; /* a surplus, and nothing lost */
 };
+
+/* What may have become of the pidfd: no room is what a surplus can leave it. */
+enum { ABSENT = 1, PRESENT = 2, FAILED = 4, NO_ROOM = 8 };
 
 static inline bool is_strict(const struct call *c)
 {
@@ -30,19 +36,22 @@ bool same_sender(const struct ancillary_creds *a, const struct ancillary_creds *
  * makes of it, or 0. */
 struct fate fate_of(const struct call *c, size_t nfds, size_t before, size_t held);
 int error_of(const struct fate *fate);
+bool may_fail_with(const struct fate *fate, int error);
 
 /* Checks that the next descriptors sent are in the slots, and closes them. */
 void take_fds(struct world *w, const struct call *c, size_t expected);
 
-/* Checks the pidfd, and closes it. */
-void take_pidfd(const struct world *w, const struct call *c, pid_t pid);
+/* Checks what a tolerant call says of what was lost; and the pidfd, which may have
+ * met one of these ends, and which it closes. */
+void judge_loss(struct world *w, const struct call *c, const struct fate *fate, int pidfd,
+		pid_t pid);
 
 /* Compares a part of one message with what is in the buffers, from a place in
  * them on. */
 void check_bytes(const struct world *w, const struct call *c, size_t place,
 		 const struct message *m, size_t from, size_t size);
 
-/* Checks that this sender is told, or none. */
+/* Checks that this sender is told, or none: NULL, or nobody. */
 void check_sender(struct world *w, const struct call *c, const struct ancillary_creds *sender);
 
 /* Checks that a flag, or one of several, came exactly when it had to. */

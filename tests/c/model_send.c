@@ -43,6 +43,11 @@ void find_senders(void)
 	CHECK(known_senders > 0);
 }
 
+const struct ancillary_creds *myself(void)
+{
+	return &senders[0];
+}
+
 /* --- what is sent --- */
 
 struct sending {
@@ -167,7 +172,7 @@ static void went(struct world *w, const struct sending *s, size_t bytes)
 					 .zeros = s->zeros,
 					 .nfds = lesser(s->nfds - i * MOST, MOST),
 					 .first_fd = w->fds_sent,
-					 .sender = senders[0] };
+					 .sender = stamp(w) };
 
 		piece.whole = lesser(piece.len, w->uncut);
 		/* The library sends the buffers behind the first pieces a few at a time. */
@@ -225,4 +230,67 @@ void send_something(struct world *w)
 		MUST(w, may_fail(w, &s, sent), "cannot be sent: %s", strerror(errno));
 		w->counts.full++;
 	}
+}
+
+/* --- out of band --- */
+
+bool has_marks(void)
+{
+	int sock[2];
+	bool has;
+
+	open_pair(SOCK_STREAM, sock);
+	has = send(sock[HERE], "m", 1, MSG_OOB) == 1;
+	CHECK(has || errno == EOPNOTSUPP);
+	close_pair(sock);
+	return has;
+}
+
+bool peeks_behind_marks(void)
+{
+	int sock[2];
+	bool peeks;
+	char byte;
+
+	open_pair(SOCK_STREAM, sock);
+	CHECK_IS(send(sock[HERE], "m", 1, MSG_OOB), 1);
+	CHECK_IS(send(sock[HERE], "b", 1, 0), 1);
+	peeks = recv(sock[THERE], &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+	close_pair(sock);
+	return peeks;
+}
+
+/* Sends some bytes, the last of them out of band; one that was so before is like all
+ * others then. */
+void send_mark(struct world *w)
+{
+	size_t len = chance(50) ? 1 : between(2, 5);
+	struct message m = { .start = w->bytes_sent, .len = len - 1, .whole = len - 1,
+			     .first_fd = w->fds_sent, .sender = stamp(w) };
+	const int flags = MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL;
+	ssize_t sent;
+
+	if (w->queued + 2 > MOST_QUEUED)
+		return;
+	sent = send(w->sock[HERE], bytes_at(w->bytes_sent), len, flags);
+	note(w, "send %zu bytes, the last out of band: %zd", len, sent);
+	if (sent < 0) {
+		MUST(w, errno == EOPNOTSUPP || (errno == EAGAIN && w->queued > 0),
+		     "cannot be sent: %s", strerror(errno));
+		return;
+	}
+	if (sent > 0 && len > 1) {
+		m.len = m.whole = lesser(len - 1, (size_t)sent);
+		enqueue(w, &m);
+	}
+	if ((size_t)sent < len)
+		return;
+	for (size_t i = 0; w->marked && i < w->queued; i++)
+		message_at(w, i)->mark = false;
+	m.start = w->bytes_sent;
+	m.len = m.whole = 1;
+	m.mark = true;
+	enqueue(w, &m);
+	w->marked = true;
+	w->counts.marks++;
 }

@@ -3,10 +3,12 @@
  * The rules are those of the kernel and of ancillary.h.  A read takes the
  * descriptors of the message whose first byte it takes, and ends with that
  * message at the latest; it does not go on where the sender changes, if
- * senders are told.  The kernel can cut a large message; its descriptors go
- * with the first byte. */
+ * senders are told, nor over a byte out of band, which the next read drops.  The
+ * kernel can cut a large message; its descriptors go with the first byte. */
 
 #include "model_judge.h"
+
+#include <sys/socket.h>
 
 /* What is in some bytes of a stream, from the next one on. */
 struct range {
@@ -15,6 +17,7 @@ struct range {
 	size_t last_nfds; /* of the last */
 	size_t last_start; /* of the last, from the start of the range */
 	size_t last_len, last_whole;
+	bool marked; /* there is a mark between its bytes */
 	bool one_sender;
 	struct ancillary_creds sender; /* the first */
 };
@@ -36,7 +39,11 @@ static struct range look_at(struct world *w, size_t n)
 		bool whole;
 		size_t left = left_of(w, m, &whole);
 
-		if (i == 0)
+		if (m->mark) {
+			range.marked |= at > 0;
+			continue;
+		}
+		if (at == 0)
 			range.sender = m->sender;
 		range.one_sender &= same_sender(&range.sender, &m->sender);
 		if (whole && m->nfds > 0) {
@@ -63,17 +70,21 @@ static void check_extent(struct world *w, const struct call *c, size_t n)
 		bool whole;
 		size_t left = left_of(w, m, &whole);
 
-		if (!same_sender(&m->sender, &message_at(w, 0)->sender)) {
-			if (w->passcred)
+		if (m->mark && most > 0)
+			break;
+		if (m->mark)
+			continue;
+		if (!same_sender(&m->sender, &next_message(w)->sender)) {
+			if (passes(w, CREDS))
 				break;
 			/* With pidfds it depends on the version of the kernel. */
-			changed |= w->passpidfd;
+			changed |= passes(w, PIDFDS);
 		}
 		most += left;
-		if (!changed)
+		if (!changed && i < c->queued)
 			least += whole && m->nfds > 0 ? m->whole : left;
 		if (whole && m->nfds > 0) {
-			fits = m->nfds <= c->slots && m->nfds + w->passpidfd <= c->free;
+			fits = m->nfds <= c->slots && m->nfds + passes(w, PIDFDS) <= c->free;
 			break;
 		}
 	}
@@ -92,6 +103,7 @@ static bool may_refuse(struct world *w, const struct call *c, size_t n, size_t b
 		       int error)
 {
 	size_t nfds = 0, at = 0;
+	bool pidfd = false;
 	struct fate fate;
 
 	for (size_t i = 0; at <= n; i++) {
@@ -99,13 +111,16 @@ static bool may_refuse(struct world *w, const struct call *c, size_t n, size_t b
 		bool whole;
 		size_t left = left_of(w, m, &whole);
 
+		if (m->mark)
+			continue;
 		nfds = at == n && whole ? m->nfds : 0;
+		pidfd = brings_pidfd(w, m);
 		at += left;
 	}
 	fate = fate_of(c, nfds, before, held);
 	if (error_of(&fate))
-		return error == error_of(&fate);
-	if (!is_strict(c) && w->passpidfd && before + held + fate.installed >= c->free)
+		return error && may_fail_with(&fate, error);
+	if (!is_strict(c) && pidfd && before + held + fate.installed >= c->free)
 		return error == EMFILE;
 	return error == 0;
 }
@@ -119,72 +134,74 @@ static bool can_be_one(const struct world *w, const struct call *c, const struct
 
 	return !(c->flags & ANCILLARY_WAITALL) ||
 	       (range->carriers <= 1 && !goes_on && (n == 1 || !c->markers) &&
-		(range->one_sender || !w->passcred));
+		!range->marked && (range->one_sender || !passes(w, CREDS)));
 }
 
 static bool can_be_several(const struct world *w, const struct call *c, const struct range *range,
 			   size_t n)
 {
 	return c->flags & ANCILLARY_WAITALL &&
-	       (!can_be_one(w, c, range, n) || is_lossless(c) || !range->one_sender ||
+	       (!can_be_one(w, c, range, n) || is_lossless(c) || w->queued > c->queued ||
+		!range->one_sender ||
 		(range->carriers == 1 && range->last_len > range->last_whole));
 }
 
-enum { ABSENT = 1, PRESENT = 2, FAILED = 4 };
-
-/* What may have become of the pidfd, of these three. */
+/* What may have become of the pidfd. */
 static int pidfd_may_be(const struct world *w, const struct call *c, const struct range *range,
 			const struct fate *fate, size_t n)
 {
 	int some = 0, may = 0;
+	bool no_number = c->free <= range->nfds && !is_lossless(c);
 
-	if (!w->passpidfd)
+	if (!passes(w, PIDFDS))
 		return ABSENT;
+	/* The first piece brings none, but a later one may. */
+	if (is_nobody(&range->sender))
+		return ABSENT | (no_number && can_be_several(w, c, range, n) ? FAILED : 0);
+	if (fate->surplus || fate->or_surplus)
+		may |= NO_ROOM;
 	if (!can_be_several(w, c, range, n))
-		return fate->installed < c->free ? PRESENT : FAILED;
+		return may | (fate->installed < c->free ? PRESENT : FAILED);
 	if (c->free > 0)
 		some |= PRESENT;
-	if (c->free <= range->nfds && !is_lossless(c))
+	if (no_number)
 		some |= FAILED;
 	if (can_be_one(w, c, range, n))
 		may |= some;
-	may |= w->passcred && range->one_sender ? some : ABSENT;
+	may |= passes(w, CREDS) && range->one_sender ? some : ABSENT;
 	return may;
 }
 
 static void judge_message(struct world *w, const struct call *c, const struct range *range,
 			  const struct fate *fate, size_t n)
 {
-	int may = pidfd_may_be(w, c, range, fate, n);
-	bool present = c->came & ANCILLARY_HAS_PIDFD;
-	bool lost = c->came & ANCILLARY_FDS_LOST;
-
 	check_sender(w, c, range->one_sender ? &range->sender : NULL);
 	check_came(w, c, ANCILLARY_DATA_TRUNCATED, false);
 	check_came(w, c, NO_FLAG, false);
-	MUST(w, c->error == (lost ? EMFILE : 0), "error is %d", c->error);
-	if (present)
-		MUST(w, may & PRESENT, "a pidfd came");
-	else if (lost && !fate->lost)
-		MUST(w, may & FAILED, "something was lost");
-	else
-		MUST(w, may & (fate->lost ? ABSENT | FAILED : ABSENT), "no pidfd came");
-	if (present)
-		take_pidfd(w, c, range->sender.pid);
-	else
-		MUST(w, c->pidfd == -1, "the pidfd is %d", c->pidfd);
-	w->counts.pidfds += present;
+	judge_loss(w, c, fate, pidfd_may_be(w, c, range, fate, n), range->sender.pid);
 }
 
 /* Whether the call did what this fate demands. */
 static bool is_fate(const struct call *c, const struct fate *fate)
 {
+	bool surplus = c->came & ANCILLARY_FDS_SURPLUS, lost = c->came & ANCILLARY_FDS_LOST;
+
 	if (is_strict(c))
-		return error_of(fate) ? c->result == -error_of(fate) :
+		return error_of(fate) ? c->result < 0 && may_fail_with(fate, (int)-c->result) :
 					c->result >= 0 && c->nfds == fate->delivered;
-	return c->result >= 0 && c->nfds == fate->delivered &&
-	       !(c->came & ANCILLARY_FDS_SURPLUS) == !fate->surplus &&
-	       (c->came & ANCILLARY_FDS_LOST || !fate->lost);
+	if (c->result < 0 || c->nfds != fate->delivered)
+		return false;
+	if (fate->or_surplus)
+		return surplus || (lost && !fate->surplus);
+	return surplus == fate->surplus && (lost || !fate->lost);
+}
+
+static void drop_mark(struct world *w)
+{
+	w->bytes_read++;
+	w->marked = false;
+	w->counts.dropped_marks++;
+	dequeue(w);
 }
 
 static void pass(struct world *w, const struct call *c, size_t n)
@@ -197,6 +214,10 @@ static void pass(struct world *w, const struct call *c, size_t n)
 		size_t left = left_of(w, m, &whole);
 		size_t part = lesser(left, n - at);
 
+		if (m->mark) {
+			drop_mark(w);
+			continue;
+		}
 		if (c->result >= 0)
 			check_bytes(w, c, at, m, m->len - left, part);
 		w->bytes_read += part;
@@ -206,12 +227,22 @@ static void pass(struct world *w, const struct call *c, size_t n)
 	}
 }
 
+/* Whether what comes next may be hidden from a peek by a mark in front of it. */
+static bool is_hidden(const struct call *c)
+{
+	static int hides = -1;
+
+	if (hides < 0)
+		hides = has_marks() && !peeks_behind_marks();
+	return hides && is_lossless(c) && (c->at_mark || c->flags & ANCILLARY_WAITALL);
+}
+
 static void judge_refusal(struct world *w, const struct call *c)
 {
 	MUST(w, c->result < 0, "nothing is no result");
 	check_nothing_came(w, c);
 	if (c->result == -EAGAIN) {
-		MUST(w, unread(w) == 0, "there is something");
+		MUST(w, c->unread == 0 || is_hidden(c), "there is something");
 		return;
 	}
 	MUST(w, is_lossless(c) && unread(w) > 0, "it is not to be refused");
@@ -223,10 +254,33 @@ static void judge_refusal(struct world *w, const struct call *c)
  * that ends it. */
 static bool lost_pidfd(const struct world *w, const struct call *c)
 {
-	return w->passpidfd && c->function == RECV_MSG && c->came & ANCILLARY_FDS_LOST;
+	return passes(w, PIDFDS) && c->function == RECV_MSG && c->came & ANCILLARY_FDS_LOST;
 }
 
-void judge_stream(struct world *w, struct call *c)
+/* A read that took n bytes ends in front of a mark: so it is still there, unless there
+ * was another read behind it.  One that found nothing else has dropped it. */
+static void judge_mark(struct world *w, const struct call *c, size_t n)
+{
+	unsigned char byte = 0;
+	bool there = recv(w->sock[THERE], &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) == 1;
+
+	MUST(w, !there || w->marked, "a byte is out of band");
+	if (!w->marked)
+		return;
+	if (!is_at_mark(w)) {
+		MUST(w, there, "a byte out of band was dropped");
+		return;
+	}
+	if (there) {
+		MUST(w, n > 0 || c->result != -EAGAIN, "a byte out of band stays");
+		MUST(w, byte == *bytes_at(message_at(w, 0)->start), "it is %d", byte);
+		return;
+	}
+	MUST(w, n == 0 || c->flags & ANCILLARY_WAITALL, "a byte out of band was dropped early");
+	drop_mark(w);
+}
+
+static void judge_what_came(struct world *w, struct call *c)
 {
 	size_t n = c->consumed, before;
 	bool waits = c->flags & ANCILLARY_WAITALL;
@@ -245,7 +299,7 @@ void judge_stream(struct world *w, struct call *c)
 	if (!waits)
 		check_extent(w, c, n);
 	fate = fate_of(c, range.last_nfds, before, 0);
-	if (w->passpidfd && range.last_start > 0 && can_be_several(w, c, &range, n)) {
+	if (passes(w, PIDFDS) && range.last_start > 0 && can_be_several(w, c, &range, n)) {
 		/* The pidfd of the first piece may have taken a number meanwhile. */
 		struct fate other = fate_of(c, range.last_nfds, before, 1);
 
@@ -255,10 +309,11 @@ void judge_stream(struct world *w, struct call *c)
 	MUST(w, is_fate(c, &fate), "should be %zu descriptors%s%s", fate.delivered,
 	     fate.surplus ? ", some too many" : "", fate.lost ? ", some lost" : "");
 	MUST(w, !is_lossless(c) || !error_of(&fate), "not everything was delivered");
-	if (waits && n < c->room && !error_of(&fate) && n < unread(w) && !lost_pidfd(w, c))
+	if (waits && n < c->room && !error_of(&fate) && n < c->unread && !lost_pidfd(w, c))
 		MUST(w,
 		     is_lossless(c) && (!may_refuse(w, c, n, range.nfds, 0, 0) ||
-					(w->passpidfd && !may_refuse(w, c, n, range.nfds, 1, 0))),
+					(passes(w, PIDFDS) && !may_refuse(w, c, n, range.nfds, 1, 0)) ||
+					is_hidden(c)),
 		     "it ended early, at %zu bytes", n);
 	if (c->result < 0)
 		check_nothing_came(w, c);
@@ -269,4 +324,10 @@ void judge_stream(struct world *w, struct call *c)
 		take_fds(w, c, fate.delivered);
 	count_fds(w, range.nfds, &fate, c->result < 0 ? 0 : fate.delivered);
 	w->counts.received += c->result >= 0;
+}
+
+void judge_stream(struct world *w, struct call *c)
+{
+	judge_what_came(w, c);
+	judge_mark(w, c, c->consumed);
 }

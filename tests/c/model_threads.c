@@ -166,7 +166,7 @@ void two_readers(void)
 		readers[i].number = i;
 		threads[i] = start_thread(receive_some, &readers[i]);
 	}
-	sending = start_sender(&sender, sock[HERE], SENT * rounds_wanted());
+	sending = start_sender(&sender, sock[HERE], some_of(SENT) * rounds_wanted());
 	end_thread(sending);
 	for (int i = 0; i < READERS; i++)
 		end_thread(threads[i]);
@@ -234,7 +234,7 @@ void lossless_while_sending(void)
 		int sock[2];
 
 		open_pair(types[i], sock);
-		sending = start_sender(&sender, sock[HERE], LOSSLESS_SENT * rounds_wanted());
+		sending = start_sender(&sender, sock[HERE], some_of(LOSSLESS_SENT) * rounds_wanted());
 		refused = receive_in_order(types[i], sock[THERE], &totals);
 		end_thread(sending);
 		close_pair(sock);

@@ -42,8 +42,8 @@ void wrong(const struct world *w, const char *file, int line, const char *condit
 	va_list arguments;
 
 	printf("%s%s%s%s, ANCILLARY_TEST_SEED=%llu, step %llu:\n", type_name(w->type),
-	       w->lossless ? ", lossless" : "", w->passcred ? ", SO_PASSCRED" : "",
-	       w->passpidfd ? ", SO_PASSPIDFD" : "", (unsigned long long)seed_used,
+	       w->lossless ? ", lossless" : "", passes(w, CREDS) ? ", SO_PASSCRED" : "",
+	       passes(w, PIDFDS) ? ", SO_PASSPIDFD" : "", (unsigned long long)seed_used,
 	       (unsigned long long)w->step);
 	for (uint64_t step = first; step <= w->step; step++)
 		printf("  %llu: %s\n", (unsigned long long)step, notes[step % NOTES]);
@@ -269,9 +269,6 @@ size_t cut_up(struct iovec *iov, size_t size, const unsigned char *start, size_t
 
 /* --- the queue --- */
 
-/* Not in every version of the headers. */
-enum { PASSPIDFD = 76 };
-
 void open_world(struct world *w, int type, unsigned int options, bool lossless)
 {
 	static const int sizes[] = { 5000, 40000, 212992, 212992 };
@@ -282,12 +279,8 @@ void open_world(struct world *w, int type, unsigned int options, bool lossless)
 	w->type = type;
 	w->lossless = lossless;
 	open_pair(type, w->sock);
-	w->passcred = options & 1;
-	if (w->passcred)
-		set_option(w->sock[THERE], SO_PASSCRED, 1);
-	/* Since Linux 6.5. */
-	w->passpidfd = options & 2 && setsockopt(w->sock[THERE], SOL_SOCKET, PASSPIDFD,
-						 &(int){ 1 }, sizeof(int)) == 0;
+	switch_option(w, THERE, CREDS, options & 1);
+	switch_option(w, THERE, PIDFDS, options & 2);
 	if (chance(50))
 		set_option(w->sock[HERE], SO_SNDBUF, size);
 	CHECK(getsockopt(w->sock[HERE], SOL_SOCKET, SO_SNDBUF, &size, &length) == 0);
@@ -329,14 +322,30 @@ size_t fds_on_the_way(const struct world *w)
 size_t unread(const struct world *w)
 {
 	if (w->type == SOCK_STREAM || w->type == SOCK_SEQPACKET)
-		return (size_t)(w->bytes_sent - w->bytes_read);
+		return (size_t)(w->bytes_sent - w->bytes_read) - w->marked;
 	return w->queued ? w->queue[w->head].len : 0;
 }
 
-size_t unread_by_kernel(const struct world *w)
+/* Of bytes out of band that were dropped, Linux 6.18 goes on counting each. */
+bool kernel_agrees(const struct world *w)
 {
-	int unread;
+	static int told = -1;
+	int said;
 
-	CHECK(ioctl(w->sock[THERE], FIONREAD, &unread) == 0);
-	return (size_t)unread;
+	if (told < 0)
+		told = unread_is_told();
+	CHECK(ioctl(w->sock[THERE], FIONREAD, &said) == 0);
+	return !told || w->counts.marks > 0 || (size_t)said == unread(w);
+}
+
+bool is_at_mark(struct world *w)
+{
+	return w->queued > 0 && message_at(w, 0)->mark;
+}
+
+struct message *next_message(struct world *w)
+{
+	size_t next = is_at_mark(w);
+
+	return next < w->queued ? message_at(w, next) : NULL;
 }

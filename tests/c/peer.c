@@ -390,6 +390,31 @@ static void labels(void)
 	check_label("u", 2);
 }
 
+/* Of no byte, or of the zero byte alone. */
+static void an_empty_label(void)
+{
+	int sock[2];
+
+	open_pair(SOCK_STREAM, sock);
+	shim.label = "";
+	for (shim.label_len = 0; shim.label_len < 2; shim.label_len++) {
+		check_about("label of %u bytes", shim.label_len);
+		CHECK(ancillary_peer_label(sock[HERE], NULL, 0) <= (ssize_t)shim.label_len);
+		for (size_t room = 1; room < 3; room++) {
+			char got[3] = { 'x', 'x', 'x' };
+
+			CHECK_OK(ancillary_peer_label(sock[HERE], got, room), 0);
+			CHECK_IS(got[0], 0);
+			CHECK_IS(got[2], 'x');
+		}
+	}
+	shim.label_len = 0;
+	check_about("label of no byte");
+	CHECK_OK(ancillary_peer_label(sock[HERE], NULL, 0), 0);
+	shim.label = NULL;
+	close_pair(sock);
+}
+
 static void no_label(void)
 {
 	int sock[2];
@@ -427,5 +452,5 @@ static void bad_arguments_are_refused(void)
 CHECK_MAIN(CASE(of_a_socketpair), CASE(of_a_connection), CASE(the_effective_user_as_it_was_then),
 	   CASE(no_peer), CASE(a_datagram_socket_that_connected_has_none),
 	   CASE(a_pidfd_names_the_peer), CASE(a_pidfd_of_a_socketpair), CASE(supplementary_groups),
-	   CASE(groups_of_a_socketpair), CASE(labels), CASE(no_label),
+	   CASE(groups_of_a_socketpair), CASE(labels), CASE(an_empty_label), CASE(no_label),
 	   CASE(bad_arguments_are_refused))

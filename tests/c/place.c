@@ -144,13 +144,17 @@ void check_still(const char *path, struct stat before)
 static int by_hand(const char *name, size_t len, int type,
 		   int (*call)(int, const struct sockaddr *, socklen_t))
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	/* valgrind looks for a zero byte, which a name need not have. */
+	struct {
+		struct sockaddr_un address;
+		char end;
+	} named = { .address = { .sun_family = AF_UNIX } };
 	int sock = socket(AF_UNIX, type | SOCK_CLOEXEC, 0), error;
 
 	CHECK(sock >= 0);
-	CHECK(len <= sizeof address.sun_path);
-	memcpy(address.sun_path, name, len);
-	if (call(sock, (struct sockaddr *)&address,
+	CHECK(len <= sizeof named.address.sun_path);
+	memcpy(named.address.sun_path, name, len);
+	if (call(sock, (struct sockaddr *)&named,
 		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) == 0)
 		return sock;
 	error = errno;
@@ -169,12 +173,20 @@ int connect_by_hand(const char *name, size_t len, int type)
 	return by_hand(name, len, type, connect);
 }
 
+void make_old(const char *path)
+{
+	static const struct timespec times[2];
+
+	CHECK(utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW) == 0);
+}
+
 void make_stale(const char *path, int type)
 {
 	int sock = bind_by_hand(path, strlen(path) + 1, type);
 
 	CHECK(sock >= 0);
 	CHECK(close(sock) == 0);
+	make_old(path);
 }
 
 void check_talk(int listener, int client, int type)

@@ -40,7 +40,10 @@ void check_still(const char *path, struct stat before);
 int bind_by_hand(const char *name, size_t len, int type);
 int connect_by_hand(const char *name, size_t len, int type);
 
-/* Leaves the file of a socket that nobody is bound to any more. */
+/* Lets a file seem to have been there for years. */
+void make_old(const char *path);
+
+/* Leaves the file of a socket that nobody is bound to any more, since long. */
 void make_stale(const char *path, int type);
 
 /* Checks that a byte goes from a client, which is closed, to a socket that

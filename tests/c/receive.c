@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* Not in every header. */
-enum { OPTION_TIMESTAMP = 29, OPTION_INQ = 84 };
+enum { OPTION_TIMESTAMP = 29 };
 
 /* --- what there is room for --- */
 

@@ -9,12 +9,14 @@
 #include <ancillary.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -132,6 +134,28 @@ static void idle_ones(void)
 static void a_live_socket_is_not_stolen(void)
 {
 	in_a_place(idle_ones);
+}
+
+/* Where a probe cannot do without a trace, as under gVisor, it keeps its name all the same. */
+static void a_live_socket_keeps_its_name(void)
+{
+	enter_place();
+	for (size_t i = 0; i < ALL_TYPES; i++) {
+		const char path[] = { (char)('a' + i), '\0' };
+		struct stat before;
+		int listener;
+
+		check_about("type %x", (unsigned)types[i]);
+		NEW(listener, ancillary_listen(path, types[i], 0666, 0));
+		before = found_at(path);
+		for (size_t k = 0; k < ALL_TYPES; k++)
+			CHECK_ERR(ancillary_listen(path, types[k], 0666, ANCILLARY_REPLACE),
+				  EADDRINUSE);
+		check_still(path, before);
+		CHECK(unlink(path) == 0);
+		CHECK(close(listener) == 0);
+	}
+	leave_place();
 }
 
 /* As other programs leave it for a moment. */
@@ -400,9 +424,12 @@ static void (*before_each)(const char *function);
 static long look_before(const struct call *call)
 {
 	if (before_each) {
+		int error = errno;
+
 		on_call = make_call;
 		before_each(call->name);
 		on_call = look_before;
+		errno = error;
 	}
 	return make_call(call);
 }
@@ -415,28 +442,31 @@ static void look(void (*each)(const char *function))
 
 /* --- starters that are killed --- */
 
-/* What the manual says can be left is left, and nothing is after the next one
- * has started. */
-static void check_left(pid_t killed, unsigned flags)
+/* A call that finds nothing in its way, or a dead socket file. */
+static void start_again(void)
 {
-	const char *left = names_in(".");
-	char own[40];
 	int listener, client;
 
-	snprintf(own, sizeof own, ".ancillary-%d ", flags ? 0 : (int)killed);
-	if (strncmp(left, own, strlen(own)) == 0)
-		left += strlen(own);
-	CHECK(strcmp(left, "s ") == 0 || strcmp(left, "") == 0);
 	NEW(listener, ancillary_listen("s", SOCK_SEQPACKET, 0600, ANCILLARY_REPLACE));
 	NEW(client, ancillary_connect("s", SOCK_SEQPACKET, 0));
 	check_talk(listener, client, SOCK_SEQPACKET);
 	CHECK(close(listener) == 0);
-	if (flags) {
-		check_holds(".", "s ");
-	} else {
-		snprintf(own, sizeof own, ".ancillary-%d", (int)killed);
-		CHECK(unlink(own) == 0 || errno == ENOENT);
+}
+
+/* What the manual says can be left is left, and nothing is after the next one has
+ * replaced a file. */
+static void check_left(void)
+{
+	const char *left = names_in("."), *own = ".ancillary-0 ";
+
+	if (strncmp(left, own, strlen(own)) == 0) {
+		left += strlen(own);
+		make_old(".ancillary-0");
 	}
+	CHECK(strcmp(left, "s ") == 0 || strcmp(left, "") == 0);
+	start_again();
+	start_again();
+	check_holds(".", "s ");
 }
 
 static void start_and_stay(unsigned flags)
@@ -476,7 +506,7 @@ static void kill_in_each_place(unsigned flags, bool stale, int least)
 			_exit(0);
 		}
 		CHECK(waitpid(child, &status, 0) == child);
-		check_left(child, flags);
+		check_left();
 		if (WIFEXITED(status)) {
 			CHECK_IS(status, 0);
 			CHECK(place >= least);
@@ -506,7 +536,7 @@ static void one_may_be_killed_at_any_time(void)
 	srand(seed);
 	enter_place();
 	share();
-	for (int round = 0; round < 600; round++) {
+	for (int round = 0, rounds = some_of(600); round < rounds; round++) {
 		unsigned flags = round % 3 ? ANCILLARY_REPLACE : 0;
 		int spins = rand() % 20000;
 		pid_t child;
@@ -525,7 +555,7 @@ static void one_may_be_killed_at_any_time(void)
 			;
 		CHECK(kill(child, SIGKILL) == 0);
 		CHECK(waitpid(child, NULL, 0) == child);
-		check_left(child, flags);
+		check_left();
 	}
 	check_about("%s", "");
 	leave_place();
@@ -537,7 +567,9 @@ static void killed_ones_do_not_block_others(void)
 	enter_place();
 	share();
 	srand(1);
-	for (int round = 0; round < 100; round++) {
+	/* Where nothing is to be replaced they take no lock, and each can leave a file. */
+	make_stale("s", SOCK_STREAM);
+	for (int round = some_of(100 - 1); round >= 0; round--) {
 		pid_t children[4];
 		int listener;
 
@@ -561,7 +593,7 @@ static void killed_ones_do_not_block_others(void)
 			CHECK(kill(children[i], SIGKILL) == 0);
 		for (int i = 0; i < 4; i++)
 			CHECK(waitpid(children[i], NULL, 0) == children[i]);
-		check_left(0, ANCILLARY_REPLACE);
+		check_left();
 	}
 	leave_place();
 }
@@ -583,35 +615,64 @@ static void check_temporary(unsigned flags, const char *expected)
 	CHECK(close(listener) == 0);
 }
 
+static const char first_name[] = "./.ancillary-0";
+
+/* Whoever is there, and whatever it is, stays there. */
+static void check_taken(unsigned flags, bool stale, const char *expected)
+{
+	struct stat before = found_at(first_name);
+
+	if (stale)
+		make_stale("s", SOCK_STREAM);
+	check_temporary(flags, expected);
+	check_still(first_name, before);
+}
+
+static void check_taken_always(const char *expected)
+{
+	check_taken(0, false, expected);
+	check_taken(ANCILLARY_REPLACE, false, expected);
+	check_taken(ANCILLARY_REPLACE, true, expected);
+}
+
 static void temporary_names_can_be_taken(void)
 {
-	char names[4][40];
+	char names[3][40];
 	int live;
 
 	enter_place();
-	for (int i = 0; i < 4; i++)
-		snprintf(names[i], sizeof names[i], "./.ancillary-%d", (int)getpid() + i);
-	check_temporary(0, names[0]);
-	check_temporary(ANCILLARY_REPLACE, "./.ancillary-0");
-	make_stale(names[0], SOCK_STREAM);
-	check_temporary(0, names[1]);
-	CHECK(close(creat(names[1], 0666)) == 0);
-	live = bind_by_hand(names[2], strlen(names[2]) + 1, SOCK_STREAM);
-	CHECK(live >= 0);
-	check_temporary(0, names[3]);
 	for (int i = 0; i < 3; i++)
-		CHECK(unlink(names[i]) == 0);
-	CHECK(close(live) == 0);
-	check_holds(".", "");
+		snprintf(names[i], sizeof names[i], "./.ancillary-%d", (int)getpid() + i);
+	check_temporary(0, first_name);
+	check_temporary(ANCILLARY_REPLACE, first_name);
+	for (size_t i = 0; i < PLAIN_TYPES; i++) {
+		live = bind_by_hand(first_name, sizeof first_name, types[i]);
+		CHECK(live >= 0);
+		check_taken_always(names[0]);
+		CHECK(close(live) == 0);
+		/* Dead, or about to be bound: bind(2) makes the file first. */
+		check_taken_always(names[0]);
+		/* Dead: to remove it takes the lock, which is for who replaces. */
+		make_old(first_name);
+		check_taken(0, false, names[0]);
+		check_taken(ANCILLARY_REPLACE, false, names[0]);
+		make_stale("s", SOCK_STREAM);
+		check_temporary(ANCILLARY_REPLACE, first_name);
+		check_holds(".", "");
+	}
 	/* What nobody but this library makes, and is no socket, is no temporary file. */
-	CHECK(close(creat(".ancillary-0", 0666)) == 0);
-	CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600, ANCILLARY_REPLACE), EEXIST);
-	check_holds(".", ".ancillary-0 ");
-	check_temporary(0, names[0]);
-	CHECK(unlink(".ancillary-0") == 0);
-	CHECK(mkdir(".ancillary-0", 0777) == 0);
-	CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600, ANCILLARY_REPLACE), EEXIST);
-	check_holds(".", ".ancillary-0 ");
+	CHECK(close(creat(first_name, 0666)) == 0);
+	check_taken_always(names[0]);
+	CHECK(unlink(first_name) == 0);
+	CHECK(mkdir(first_name, 0777) == 0);
+	check_taken_always(names[0]);
+	/* The others can be taken as well. */
+	make_stale(names[0], SOCK_STREAM);
+	check_taken_always(names[1]);
+	CHECK(close(creat(names[1], 0666)) == 0);
+	check_taken_always(names[2]);
+	CHECK(unlink(names[0]) == 0 && unlink(names[1]) == 0 && rmdir(first_name) == 0);
+	check_holds(".", "");
 	leave_place();
 }
 
@@ -622,7 +683,7 @@ static void look_at_temporary(const char *function)
 	const char *there = names_in(".");
 
 	/* The file is the last thing to appear. */
-	if (strcmp(function, "chmod") == 0 || strcmp(function, "listen") == 0)
+	if (strcmp(function, "fchmodat") == 0 || strcmp(function, "listen") == 0)
 		CHECK(access("s", F_OK) != 0);
 
 	if (strncmp(there, ".ancillary-", 11) == 0) {
@@ -703,7 +764,7 @@ static void another_program_may_be_faster(void)
 		unsigned flags = i ? ANCILLARY_REPLACE : 0;
 		int client, listener;
 
-		CHECK_ERR(listen_with("chmod", another_listens, flags), EADDRINUSE);
+		CHECK_ERR(listen_with("fchmodat", another_listens, flags), EADDRINUSE);
 		check_holds(".", "s ");
 		NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
 		check_talk(other, client, SOCK_STREAM);
@@ -721,7 +782,7 @@ static void another_program_may_be_faster(void)
 		NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
 		check_talk(listener, client, SOCK_STREAM);
 		CHECK(close(listener) == 0);
-		NEW(listener, listen_with("chmod", the_file_goes, flags));
+		NEW(listener, listen_with("fchmodat", the_file_goes, flags));
 		NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
 		check_talk(listener, client, SOCK_STREAM);
 		CHECK(close(listener) == 0);
@@ -766,13 +827,56 @@ static void what_comes_back_finds_its_name_gone(void)
 
 	enter_place();
 	make_stale("s", SOCK_STREAM);
-	CHECK_ERR(listen_with("chmod", another_listens_and_its_name_goes, ANCILLARY_REPLACE),
+	CHECK_ERR(listen_with("fchmodat", another_listens_and_its_name_goes, ANCILLARY_REPLACE),
 		  EADDRINUSE);
 	CHECK_IS(moves, 2);
 	check_holds(".", "s ");
 	NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
 	check_talk(other, client, SOCK_STREAM);
 	CHECK(close(other) == 0);
+	leave_place();
+}
+
+/* Another one listens there, and of the moves only the first one succeeds. */
+static long fail_to_put_back(const struct call *call)
+{
+	if (strcmp(call->name, "renameat2") == 0) {
+		if (moves++ == 0) {
+			on_call = make_call;
+			the_file_goes_and_another_listens();
+			on_call = fail_to_put_back;
+		} else {
+			errno = EIO;
+			return -1;
+		}
+	}
+	return make_call(call);
+}
+
+static void what_cannot_be_put_back_is_not_removed(void)
+{
+	int client;
+
+	enter_place();
+	make_stale("s", SOCK_STREAM);
+	moves = 0;
+	on_call = fail_to_put_back;
+	CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600, ANCILLARY_REPLACE), EIO);
+	on_call = make_call;
+	CHECK(moves > 1);
+	/* The other one has got the name that was there last, and lives. */
+	check_holds(".", ".ancillary-0 s ");
+	NEW(client, ancillary_connect(".ancillary-0", SOCK_STREAM, 0));
+	check_talk(other, client, SOCK_STREAM);
+	start_again();
+	check_holds(".", ".ancillary-0 s ");
+	NEW(client, ancillary_connect(".ancillary-0", SOCK_STREAM, 0));
+	check_talk(other, client, SOCK_STREAM);
+	CHECK(close(other) == 0);
+	/* Dead, it goes. */
+	make_old(".ancillary-0");
+	start_again();
+	check_holds(".", "s ");
 	leave_place();
 }
 
@@ -783,13 +887,13 @@ static void what_comes_instead_of_a_stale_file_stays(void)
 	enter_place();
 	make_stale("s", SOCK_STREAM);
 	/* Bound there after the probe, by one who takes no lock. */
-	CHECK_ERR(listen_with("chmod", the_file_goes_and_another_listens, ANCILLARY_REPLACE),
+	CHECK_ERR(listen_with("fchmodat", the_file_goes_and_another_listens, ANCILLARY_REPLACE),
 		  EADDRINUSE);
 	check_holds(".", "s ");
 	NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
 	check_talk(other, client, SOCK_STREAM);
 	CHECK(close(other) == 0);
-	CHECK_ERR(listen_with("chmod", the_file_goes_for_another, ANCILLARY_REPLACE), EADDRINUSE);
+	CHECK_ERR(listen_with("fchmodat", the_file_goes_for_another, ANCILLARY_REPLACE), EADDRINUSE);
 	CHECK(S_ISREG(found_at("s").st_mode));
 	check_holds(".", "s ");
 	CHECK(unlink("s") == 0);
@@ -812,9 +916,11 @@ static void a_forked_process_does_not_keep_the_lock(void)
 	int listener;
 
 	enter_place();
-	NEW(listener, listen_with("chmod", a_process_is_forked, ANCILLARY_REPLACE));
+	make_stale("s", SOCK_STREAM);
+	NEW(listener, listen_with("fchmodat", a_process_is_forked, ANCILLARY_REPLACE));
 	CHECK(close(listener) == 0);
 	/* It has the folder open, and lives. */
+	make_stale("t", SOCK_STREAM);
 	NEW(listener, ancillary_listen("t", SOCK_STREAM, 0600,
 				       ANCILLARY_REPLACE | ANCILLARY_DONTWAIT));
 	CHECK(close(listener) == 0);
@@ -825,17 +931,236 @@ static void a_forked_process_does_not_keep_the_lock(void)
 	leave_place();
 }
 
+/* --- folders that are moved --- */
+
+/* The folder of the call has another name by then, and there is another one in
+ * its place. */
+static void the_folder_is_moved(void)
+{
+	CHECK(rename("folder", "moved") == 0);
+	CHECK(rename("new", "folder") == 0);
+}
+
+static void make_folders(void)
+{
+	CHECK(mkdir("folder", 0777) == 0);
+	CHECK(mkdir("new", 0777) == 0);
+}
+
+static void remove_folders(const char *moved, const char *folder)
+{
+	check_holds("moved", moved);
+	check_holds("folder", folder);
+	CHECK(rename("folder", "new") == 0 && rename("moved", "folder") == 0);
+}
+
+static void empty_folder(const char *which)
+{
+	char names[2000], *name, path[300];
+
+	strcpy(names, names_in(which));
+	for (name = strtok(names, " "); name; name = strtok(NULL, " ")) {
+		CHECK(snprintf(path, sizeof path, "%s/%s", which, name) < (int)sizeof path);
+		CHECK(unlink(path) == 0);
+	}
+}
+
+static int listen_in_folder(const char *function, void (*what)(void), unsigned flags)
+{
+	int result;
+
+	at_function = function;
+	interference = what;
+	look(interfere);
+	errno = CHECK_ERRNO;
+	result = ancillary_listen("folder/s", SOCK_STREAM, 0600, flags);
+	CHECK_IS(errno, result < 0 ? -result : CHECK_ERRNO);
+	CHECK(before_each == NULL);
+	return result;
+}
+
+static void bind_while_it_is_moved(unsigned flags)
+{
+	struct stat before;
+	int live;
+
+	check_about("flags %x", flags);
+	/* Where the socket is bound then, nothing else is touched. */
+	CHECK_IS(listen_in_folder("bind", the_folder_is_moved, flags), -ENOENT);
+	remove_folders("", ".ancillary-0 ");
+	empty_folder("new");
+	/* Nor is what is in the other folder under that name. */
+	live = bind_by_hand("folder/.ancillary-0", 20, SOCK_STREAM);
+	CHECK(live >= 0);
+	CHECK(chmod("folder/.ancillary-0", 0644) == 0);
+	before = found_at("folder/.ancillary-0");
+	CHECK_IS(listen_in_folder("bind", the_folder_is_moved, flags), -ENOENT);
+	check_still("moved/.ancillary-0", before);
+	remove_folders(".ancillary-0 ", ".ancillary-0 ");
+	empty_folder("new");
+	CHECK(close(live) == 0);
+	empty_folder("folder");
+	/* Once it is bound, it goes where it belongs. */
+	live = listen_in_folder("listen", the_folder_is_moved, flags);
+	CHECK(live >= 0);
+	remove_folders("s ", "");
+	CHECK(close(live) == 0);
+	empty_folder("folder");
+	check_about("%s", "");
+}
+
+/* A live one, and a dead one of the same name in the folder that comes in its
+ * place. */
+static void replace_while_it_is_moved(const char *function)
+{
+	struct stat before, stale;
+	int live = bind_by_hand("folder/s", 9, SOCK_STREAM), client;
+
+	check_about("%s", function);
+	CHECK(live >= 0 && listen(live, 1) == 0);
+	make_stale("new/s", SOCK_STREAM);
+	before = found_at("folder/s");
+	stale = found_at("new/s");
+	CHECK_IS(listen_in_folder(function, the_folder_is_moved, ANCILLARY_REPLACE), -EADDRINUSE);
+	check_still("moved/s", before);
+	check_still("folder/s", stale);
+	NEW(client, ancillary_connect("moved/s", SOCK_STREAM, 0));
+	check_talk(live, client, SOCK_STREAM);
+	CHECK(close(live) == 0);
+	remove_folders("s ", "s ");
+	empty_folder("new");
+	empty_folder("folder");
+	check_about("%s", "");
+}
+
+static void a_folder_may_be_moved_meanwhile(void)
+{
+	enter_place();
+	make_folders();
+	bind_while_it_is_moved(0);
+	bind_while_it_is_moved(ANCILLARY_REPLACE);
+	replace_while_it_is_moved("flock");
+	replace_while_it_is_moved("connect");
+	leave_place();
+}
+
+/* Another thread may change the folder of the process. */
+static void the_process_goes_elsewhere(void)
+{
+	CHECK(chdir("elsewhere") == 0);
+}
+
+static void the_folder_of_the_process_may_change(void)
+{
+	enter_place();
+	CHECK(mkdir("elsewhere", 0777) == 0);
+	CHECK_ERR(listen_with("bind", the_process_goes_elsewhere, 0), ENOENT);
+	CHECK(chdir("..") == 0);
+	check_holds(".", "elsewhere ");
+	check_holds("elsewhere", ".ancillary-0 ");
+	leave_place();
+}
+
+/* --- mount points --- */
+
+static void a_mount_point_cannot_be_replaced(void)
+{
+	need_root();
+	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0)
+		check_skip("no mount namespaces");
+	enter_place();
+	make_stale("one", SOCK_STREAM);
+	make_stale("s", SOCK_STREAM);
+	CHECK(mount("one", "s", "none", MS_BIND, NULL) == 0);
+	CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600, ANCILLARY_REPLACE), EBUSY);
+	CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600, 0), EADDRINUSE);
+	check_holds(".", "one s ");
+	CHECK(umount("s") == 0);
+	leave_place();
+}
+
+/* --- gVisor --- */
+
+static int type_of(int sock)
+{
+	int type;
+	socklen_t len = sizeof type;
+
+	CHECK(getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &len) == 0);
+	return type;
+}
+
+/* There, a socket that connects to one of another type is refused, as if nobody
+ * were there. */
+static long refuse_other_types(const struct call *call)
+{
+	long result = make_call(call);
+
+	if (result < 0 && errno == EPROTOTYPE && strcmp(call->name, "connect") == 0)
+		errno = ECONNREFUSED;
+	return result;
+}
+
+static void without_eprototype(void)
+{
+	for (size_t i = 0; i < PLAIN_TYPES; i++) {
+		int listener, client, clients[2];
+		struct stat before;
+
+		NEW(listener, ancillary_listen("s", types[i], 0666, 0));
+		CHECK_IS(type_of(listener), types[i]);
+		before = found_at("s");
+		on_call = refuse_other_types;
+		for (size_t k = 0; k < ALL_TYPES; k++) {
+			check_about("type %x for %x", (unsigned)types[k], (unsigned)types[i]);
+			CHECK_ERR(ancillary_listen("s", types[k], 0666, ANCILLARY_REPLACE),
+				  EADDRINUSE);
+			check_still("s", before);
+			check_holds(".", "s ");
+			/* It has been connected to, and that is over. */
+			if (is_datagram(types[i]))
+				continue;
+			client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+			CHECK(client >= 0);
+			CHECK_IS(recv(client, &(char){ 0 }, 1, 0), 0);
+			CHECK(close(client) == 0);
+		}
+		if (!is_datagram(types[i])) {
+			/* Nor is a full queue waited for. */
+			CHECK(listen(listener, 1) == 0);
+			for (size_t k = 0; k < 2; k++)
+				NEW(clients[k], ancillary_connect("s", types[i], 0));
+			CHECK_ERR(ancillary_listen("s", types[i], 0666, ANCILLARY_REPLACE),
+				  EADDRINUSE);
+			close_files(clients, 2);
+		}
+		on_call = make_call;
+		CHECK(close(listener) == 0);
+		on_call = refuse_other_types;
+		NEW(listener, ancillary_listen("s", types[i], 0666, ANCILLARY_REPLACE));
+		on_call = make_call;
+		CHECK(close(listener) == 0);
+		CHECK(unlink("s") == 0);
+	}
+	check_about("%s", "");
+}
+
+static void a_live_socket_of_another_type_may_refuse(void)
+{
+	in_a_place(without_eprototype);
+}
+
 /* --- the lock --- */
 
 static int folder;
 static volatile pid_t waiting;
 static volatile int result;
 
-static void lock_folder(void)
+static void lock_folder(int how)
 {
 	folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	CHECK(folder >= 0);
-	CHECK(flock(folder, LOCK_EX) == 0);
+	CHECK(flock(folder, how) == 0);
 }
 
 static void *listen_and_wait(void *flags)
@@ -861,6 +1186,21 @@ static pthread_t start_waiting(unsigned *flags)
 	return thread;
 }
 
+/* Where nothing is in the way, a lock is nobody's business. */
+static void listen_beside_the_lock(void)
+{
+	static const unsigned flags[] = { 0, ANCILLARY_REPLACE,
+					  ANCILLARY_REPLACE | ANCILLARY_DONTWAIT };
+
+	for (size_t i = 0; i < LENGTH(flags); i++) {
+		int listener;
+
+		NEW(listener, ancillary_listen("new", SOCK_STREAM, 0600, flags[i]));
+		CHECK(close(listener) == 0);
+		CHECK(unlink("new") == 0);
+	}
+}
+
 static void others_are_waited_for(void)
 {
 	unsigned flags = ANCILLARY_REPLACE, interruptible = ANCILLARY_REPLACE | ANCILLARY_INTR;
@@ -869,22 +1209,23 @@ static void others_are_waited_for(void)
 
 	enter_place();
 	make_stale("s", SOCK_STREAM);
-	lock_folder();
+	lock_folder(LOCK_EX);
 	CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600,
 				   ANCILLARY_REPLACE | ANCILLARY_DONTWAIT),
 		  EAGAIN);
-	CHECK_ERR(ancillary_listen("new", SOCK_STREAM, 0600,
+	CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600,
 				   ANCILLARY_REPLACE | ANCILLARY_DONTWAIT | ANCILLARY_INTR),
 		  EAGAIN);
 	check_holds(".", "s ");
-	/* Who replaces nothing has nothing to do with it. */
-	NEW(listener, ancillary_listen("new", SOCK_STREAM, 0600, 0));
-	CHECK(close(listener) == 0);
-	CHECK(unlink("new") == 0);
+	listen_beside_the_lock();
 	/* A signal ends the wait, or not. */
 	count_signal(SIGUSR1);
 	thread = start_waiting(&interruptible);
-	CHECK(pthread_kill(thread, SIGUSR1) == 0);
+	/* One can come just between two looks at the lock. */
+	while (result == -1000) {
+		CHECK(pthread_kill(thread, SIGUSR1) == 0);
+		sleep_ms(1);
+	}
 	end_thread(thread);
 	CHECK_IS(result, -EINTR);
 	check_holds(".", "s ");
@@ -913,6 +1254,32 @@ static void others_are_waited_for(void)
 	leave_place();
 }
 
+/* Where somebody has the lock and does not give it back. */
+static void wait_in_vain(int how)
+{
+	struct stat before = found_at("s");
+	struct timespec start, end;
+
+	lock_folder(how);
+	CHECK(clock_gettime(CLOCK_MONOTONIC, &start) == 0);
+	CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600, ANCILLARY_REPLACE), EBUSY);
+	CHECK(clock_gettime(CLOCK_MONOTONIC, &end) == 0);
+	CHECK(end.tv_sec - start.tv_sec >= 4 && end.tv_sec - start.tv_sec < 30);
+	CHECK(close(folder) == 0);
+	check_still("s", before);
+	check_holds(".", "s ");
+}
+
+static void nobody_is_waited_for_for_ever(void)
+{
+	enter_place();
+	make_stale("s", SOCK_STREAM);
+	wait_in_vain(LOCK_EX);
+	wait_in_vain(LOCK_SH);
+	start_again();
+	leave_place();
+}
+
 static void *listen_cancelled(void *flags)
 {
 	listen_and_wait(flags);
@@ -927,7 +1294,8 @@ static void waiting_is_not_cancelled(void)
 	pthread_t thread;
 
 	enter_place();
-	lock_folder();
+	make_stale("s", SOCK_STREAM);
+	lock_folder(LOCK_EX);
 	waiting = 0;
 	result = -1000;
 	thread = start_thread(listen_cancelled, &flags);
@@ -946,7 +1314,7 @@ static void waiting_is_not_cancelled(void)
 }
 
 CHECK_MAIN(CASE(dead_ones_are_replaced), CASE(a_live_socket_is_not_stolen),
-	   CASE(a_socket_that_does_not_listen_yet_is_not_stolen),
+	   CASE(a_live_socket_keeps_its_name), CASE(a_socket_that_does_not_listen_yet_is_not_stolen),
 	   CASE(a_full_queue_does_not_matter), CASE(a_connected_datagram_socket_is_not_stolen),
 	   CASE(a_slow_server_sees_its_clients_only), CASE(of_several_starters_one_wins),
 	   CASE(one_may_be_killed_anywhere), CASE(one_may_be_killed_at_any_time),
@@ -954,5 +1322,9 @@ CHECK_MAIN(CASE(dead_ones_are_replaced), CASE(a_live_socket_is_not_stolen),
 	   CASE(temporary_files_allow_no_more), CASE(another_program_may_be_faster),
 	   CASE(what_comes_instead_of_a_stale_file_stays),
 	   CASE(what_comes_back_finds_its_name_gone),
+	   CASE(what_cannot_be_put_back_is_not_removed), CASE(a_folder_may_be_moved_meanwhile),
+	   CASE(the_folder_of_the_process_may_change), CASE(a_mount_point_cannot_be_replaced),
+	   CASE(a_live_socket_of_another_type_may_refuse),
 	   CASE(a_forked_process_does_not_keep_the_lock),
-	   CASE(others_are_waited_for), CASE(waiting_is_not_cancelled))
+	   CASE(others_are_waited_for), CASE(nobody_is_waited_for_for_ever),
+	   CASE(waiting_is_not_cancelled))

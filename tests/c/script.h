@@ -24,6 +24,14 @@ void follow_script(const unsigned char *script, size_t len);
 enum function { RECV_FD, RECV_FDS, RECV_MSG, RECV_CREDS, OLD_RECV_FD, OLD_RECV_FDS, FUNCTIONS };
 enum { MANY_SLOTS = 255 };
 
+/* Of the flags, which have these bits whatever their values are. */
+enum {
+	WITH_DONTWAIT = 1 << 0,
+	WITH_INTR = 1 << 1,
+	WITH_WAITALL = 1 << 2,
+	WITH_LOSSLESS = 1 << 3,
+};
+
 /* Of the system: the type of the socket in the lowest two bits, and */
 enum {
 	STREAM,

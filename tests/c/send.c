@@ -474,7 +474,10 @@ static void open_tcp(int sock[2])
 	CHECK(listen(listener, 1) == 0);
 	CHECK(getsockname(listener, (struct sockaddr *)&address, &length) == 0);
 	sock[HERE] = socket(AF_INET, SOCK_STREAM, 0);
-	CHECK(connect(sock[HERE], (struct sockaddr *)&address, length) == 0);
+	if (connect(sock[HERE], (struct sockaddr *)&address, length) != 0) {
+		CHECK_IS(errno, ENETUNREACH);
+		check_skip("the loopback interface is down");
+	}
 	sock[THERE] = accept(listener, NULL, NULL);
 	CHECK(sock[THERE] >= 0);
 	CHECK(close(listener) == 0);

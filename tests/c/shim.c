@@ -50,6 +50,27 @@ static void spoil(struct msghdr *msg, struct cmsghdr *cmsg)
 	}
 }
 
+/* Takes the descriptors out of control data: what is behind them moves up. */
+static void leave_out_fds(struct msghdr *msg)
+{
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
+	char *start, *behind, *end = (char *)msg->msg_control + msg->msg_controllen;
+
+	while (cmsg && (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS))
+		cmsg = CMSG_NXTHDR(msg, cmsg);
+	if (!cmsg)
+		return;
+	for (size_t i = 0; i < (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++)
+		drop(((int *)(void *)CMSG_DATA(cmsg))[i]);
+	start = (char *)cmsg;
+	behind = start + CMSG_SPACE(cmsg->cmsg_len - CMSG_LEN(0));
+	if (behind > end)
+		behind = end;
+	memmove(start, behind, (size_t)(end - behind));
+	msg->msg_controllen -= (size_t)(behind - start);
+	shim.forget--;
+}
+
 static long receive(const struct call *call)
 {
 	struct msghdr *msg = (struct msghdr *)call->arguments[1];
@@ -58,6 +79,8 @@ static long receive(const struct call *call)
 	shim.calls++;
 	if (n < 0)
 		return -1;
+	if (shim.forget && call->arguments[2] & MSG_PEEK)
+		leave_out_fds(msg);
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg))
 		spoil(msg, cmsg);
 	return n;

@@ -12,6 +12,9 @@ extern struct shim {
 	/* The descriptor at this place, counted from 1, could not be installed,
 	 * for this reason. */
 	int gap, gap_error;
+	/* The kernel has no memory for what a peek shows of descriptors, so often:
+	 * it leaves them out without a word. */
+	int forget;
 	/* A pidfd could not be installed, for this reason. */
 	int pidfd_error;
 	/* The credentials are cut after so many bytes. */

@@ -4,18 +4,84 @@
 #include "check.h"
 #include "kit.h"
 #include "place.h"
+#include "syscalls_channel.h"
 #include "trace.h"
 
+/* NULL is passed here to see it refused. */
+#define ANCILLARY_NONNULL(argument)
 #include <ancillary.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 enum { SEVERAL = 3, MANY = 300 };
 
+static const int of[] = { SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM };
+
+/* --- waiting --- */
+
+enum { WAIT_MS = 100 };
+
+/* So that each call is interrupted, and finds out how long it may wait yet. */
+static void start_signals(void)
+{
+	const struct itimerval often = { { 0, 10000 }, { 0, 10000 } };
+
+	count_signal(SIGALRM);
+	CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+}
+
+static void end_signals(void)
+{
+	const struct itimerval none = { { 0, 0 }, { 0, 0 } };
+
+	CHECK(setitimer(ITIMER_REAL, &none, NULL) == 0);
+}
+
 /* --- sending --- */
+
+static void send_to_a_full_socket(int type)
+{
+	static char much[10000];
+	const struct ancillary_creds own = { getpid(), getuid(), getgid() };
+	struct iovec iov = { much, 3 };
+	struct ancillary_msg msg = { .size = sizeof msg, .iov = &iov, .iovlen = 1 };
+	int sock[2];
+
+	open_pair(type, sock);
+	set_timeout(sock[HERE], SO_SNDTIMEO, WAIT_MS);
+	fill(sock[HERE]);
+	start_signals();
+	CHECK_IS(TRACED(RARE, ancillary_send_fd, sock[HERE], sock[HERE]), -EAGAIN);
+	CHECK_IS(TRACED(RARE, ancillary_send_fds, sock[HERE], sock, 2, much, sizeof much, 0),
+		 -EAGAIN);
+	CHECK_IS(TRACED(RARE, ancillary_send_msg, sock[HERE], &msg, 0), -EAGAIN);
+	CHECK_IS(TRACED(RARE, ancillary_send_creds, sock[HERE], &own, "a", 1, 0), -EAGAIN);
+	CHECK_IS(TRACED(RARE, ancil_send_fd, sock[HERE], sock[HERE]), -1);
+	CHECK_IS(TRACED(RARE, ancil_send_fds, sock[HERE], sock, 2), -1);
+	CHECK_IS(TRACED(RARE, ancil_send_fds_with_buffer, sock[HERE], sock, 2, NULL), -1);
+	end_signals();
+	close_pair(sock);
+}
+
+static void send_empty_messages(void)
+{
+	struct ancillary_msg msg = { .size = sizeof msg, .iov = &(struct iovec){ NULL, 0 } };
+	int sock[2];
+
+	open_pair(SOCK_SEQPACKET, sock);
+	msg.fds = sock;
+	msg.nfds = 2;
+	CHECK_IS(TRACED(RARE, ancillary_send_fds, sock[HERE], sock, 2, "", 0, 0), 0);
+	CHECK_IS(TRACED(RARE, ancillary_send_msg, sock[HERE], &msg, 0), 0);
+	CHECK_IS(TRACED(RARE, ancillary_send_creds, sock[HERE], NULL, "", 0, 0), 0);
+	close_pair(sock);
+}
 
 static void send_everything(void)
 {
@@ -48,6 +114,9 @@ static void send_everything(void)
 	close_end(sock, THERE);
 	CHECK_IS(TRACED(RARE, ancillary_send_fd, sock[HERE], many[0]), -EPIPE);
 	close_pair(sock);
+	for (size_t type = 0; type < LENGTH(of); type++)
+		send_to_a_full_socket(of[type]);
+	send_empty_messages();
 }
 
 /* --- receiving --- */
@@ -207,10 +276,20 @@ static void receive_here(const struct receiver *receiver, void (*prepare)(int so
 	close_pair(sock);
 }
 
+static void receive_from_nobody(const struct receiver *receiver, int type, unsigned flags)
+{
+	int sock[2];
+
+	open_pair(type, sock);
+	set_timeout(sock[THERE], SO_RCVTIMEO, WAIT_MS);
+	start_signals();
+	receiver->receive(RARE, sock[THERE], flags);
+	end_signals();
+	close_pair(sock);
+}
+
 static void receive_everything(void)
 {
-	static const int of[] = { SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM };
-
 	for (size_t who = 0; who < LENGTH(receivers); who++)
 		for (size_t what = 0; what < LENGTH(situations); what++)
 			for (size_t type = 0; type < LENGTH(of); type++)
@@ -221,6 +300,56 @@ static void receive_everything(void)
 						receive_here(&receivers[who], situations[what],
 							     of[type], flags, full);
 				}
+	for (size_t who = 0; who < LENGTH(receivers); who++)
+		for (size_t type = 0; type < LENGTH(of); type++)
+			receive_from_nobody(&receivers[who], of[type],
+					    receivers[who].flags & ANCILLARY_WAITALL);
+}
+
+/* --- control data --- */
+
+static void decode_here(void (*prepare)(int sock[2]), size_t nfds, int flags, enum path path)
+{
+	char control[ANCILLARY_CONTROL_SIZE(SEVERAL)];
+	struct iovec iov = { got, sizeof got };
+	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct ancillary_msg msg = { .size = sizeof msg, .pidfd = -1 };
+	int sock[2], fds[SEVERAL];
+	ssize_t n;
+
+	open_pair(SOCK_STREAM, sock);
+	prepare(sock);
+	header.msg_control = control;
+	header.msg_controllen = sizeof control;
+	n = recvmsg(sock[THERE], &header, flags | MSG_DONTWAIT);
+	msg.fds = fds;
+	msg.nfds = nfds;
+	TRACED(path, ancillary_decode, &header, n, path == PLAIN || nfds ? &msg : NULL, 0);
+	ancillary_close_fds(fds, msg.nfds);
+	ancillary_close_fds(&msg.pidfd, 1);
+	close_pair(sock);
+}
+
+static void take_apart_everything(void)
+{
+	struct iovec iov = { (void *)"a", 1 };
+	char control[ANCILLARY_CONTROL_SIZE(1)];
+	struct msghdr header = { .msg_control = control, .msg_controllen = sizeof control };
+	struct ancillary_msg msg = { .size = sizeof msg, .iov = &iov, .iovlen = 1 };
+	int fd = STDOUT_FILENO;
+
+	msg.fds = &fd;
+	msg.nfds = 1;
+	CHECK_IS(TRACED(PLAIN, ancillary_encode, &header, &msg), 0);
+	CHECK_IS(TRACED(RARE, ancillary_encode, &header, NULL), -EINVAL);
+	CHECK_IS(TRACED(PLAIN, ancillary_control_size, 1), sizeof control);
+	decode_here(one_comes, 1, MSG_CMSG_CLOEXEC, PLAIN);
+	for (size_t what = 0; what < LENGTH(situations); what++) {
+		for (size_t nfds = 0; nfds <= SEVERAL; nfds++) {
+			decode_here(situations[what], nfds, MSG_CMSG_CLOEXEC, RARE);
+			decode_here(situations[what], nfds, 0, RARE);
+		}
+	}
 }
 
 /* --- closing, options, and what needs no system call --- */
@@ -263,12 +392,64 @@ static void ask_everything(void)
 	trace_end(0);
 }
 
+/* --- placing --- */
+
+static void place_everything(void)
+{
+	enum { FIRST = 600 };
+	int fds[SEVERAL], *one = fds;
+
+	open_files(fds, 1);
+	CHECK_IS(TRACED(PLAIN, ancillary_place_fds, one, 1, FIRST), 0);
+	CHECK(close(FIRST) == 0);
+	open_files(fds, SEVERAL);
+	CHECK_IS(TRACED(RARE, ancillary_place_fds, fds, SEVERAL, FIRST), 0);
+	CHECK_IS(TRACED(RARE, ancillary_place_fds, fds, SEVERAL, FIRST + 1), 0);
+	close_files(fds, SEVERAL);
+}
+
 /* --- names --- */
 
 static void close_and_remove(int sock, const char *path)
 {
 	CHECK(close(sock) == 0);
 	CHECK(unlink(path) == 0);
+}
+
+/* Somebody has the lock, until a signal comes. */
+static void wait_for_lock(const char *path)
+{
+	const struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, never = { { 0, 0 }, { 0, 0 } };
+	int folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	CHECK(folder >= 0 && flock(folder, LOCK_EX) == 0);
+	count_signal(SIGALRM);
+	CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+	CHECK_IS(TRACED(RARE, ancillary_listen, path, SOCK_STREAM, 0600,
+			ANCILLARY_REPLACE | ANCILLARY_INTR),
+		 -EINTR);
+	CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
+	CHECK(close(folder) == 0);
+}
+
+/* With each option that the kernel has, or none. */
+static void meet_with_options(const char *path)
+{
+	static const unsigned flags[] = { ANCILLARY_PASSCRED, ANCILLARY_PASSPIDFD,
+					  ANCILLARY_NORIGHTS };
+
+	for (size_t i = 0; i < LENGTH(flags); i++) {
+		int sock = (int)TRACED(RARE, ancillary_listen, path, SOCK_DGRAM, 0600, flags[i]);
+		int other;
+
+		if (sock == -ENOPROTOOPT)
+			sock = ancillary_listen(path, SOCK_DGRAM, 0600, 0);
+		CHECK(sock >= 0);
+		other = (int)TRACED(RARE, ancillary_connect, path, SOCK_DGRAM, flags[i]);
+		CHECK(other >= 0 || other == -ENOPROTOOPT);
+		ancillary_close_fds(&other, 1);
+		close_and_remove(sock, path);
+	}
 }
 
 static void meet_everywhere(void)
@@ -291,14 +472,16 @@ static void meet_everywhere(void)
 	CHECK(other >= 0 && close(other) == 0);
 	CHECK_IS(TRACED(RARE, ancillary_connect, path, SOCK_DGRAM, 0), -EPROTOTYPE);
 	CHECK(close(sock) == 0);
-	/* It is dead now, and so is one that was left at the temporary name. */
+	/* It is dead by now; and the temporary name is in use. */
+	wait_for_lock(path);
 	make_stale(".ancillary-0", type);
+	sock = (int)TRACED(RARE, ancillary_listen, "other", type, 0600, 0);
+	CHECK(sock >= 0);
+	close_and_remove(sock, "other");
 	sock = (int)TRACED(RARE, ancillary_listen, path, type, 0600, replace | ANCILLARY_DONTWAIT);
 	CHECK(sock >= 0);
 	close_and_remove(sock, path);
-	sock = (int)TRACED(RARE, ancillary_listen, path, SOCK_DGRAM, 0600, replace);
-	CHECK(sock >= 0);
-	close_and_remove(sock, path);
+	meet_with_options(path);
 
 	far = path_of(400, 200, true);
 	sock = (int)TRACED(RARE, ancillary_listen, far, type, 0600, 0);
@@ -322,6 +505,8 @@ static void without_newer_calls(void)
 	forbid(newer, LENGTH(newer));
 	close_everything();
 	receive_everything();
+	take_apart_everything();
+	use_channels();
 	meet_everywhere();
 }
 
@@ -329,7 +514,10 @@ static void all_of_it(void)
 {
 	send_everything();
 	receive_everything();
+	take_apart_everything();
+	use_channels();
 	close_everything();
+	place_everything();
 	ask_everything();
 	meet_everywhere();
 	without_newer_calls();

@@ -51,35 +51,35 @@ struct name {
  * differs from one system to the next. */
 static const struct name calls[] = {
 	{ SYS_bind, "bind" },
+	{ SYS_clock_gettime, "clock_gettime" },
 	{ SYS_close, "close" },
 	{ 436, "close_range" },
 	{ SYS_connect, "connect" },
+	{ SYS_dup3, "dup3" },
 	{ SYS_fchmod, "fchmod" },
-	{ SYS_fchmodat, "chmod" },
+	{ SYS_fchmodat, "fchmodat" },
 	{ SYS_fcntl, "fcntl" },
 	{ SYS_flock, "flock" },
 	{ SYS_getgid, "getgid" },
 	{ SYS_getpid, "getpid" },
 	{ SYS_getsockopt, "getsockopt" },
 	{ SYS_getuid, "getuid" },
-	{ SYS_linkat, "link" },
+	{ SYS_linkat, "linkat" },
 	{ SYS_listen, "listen" },
-	{ SYS_openat, "open" },
+	{ SYS_openat, "openat" },
+	{ SYS_ppoll, "poll" },
 	{ SYS_recvmsg, "recvmsg" },
 	{ SYS_renameat2, "renameat2" },
 	{ SYS_sendmsg, "sendmsg" },
 	{ SYS_setsockopt, "setsockopt" },
 	{ SYS_socket, "socket" },
-	{ SYS_statx, "lstat" },
-	{ SYS_unlinkat, "unlink" },
-#ifdef SYS_chmod
-	{ SYS_chmod, "chmod" },
-#endif
+	{ SYS_statx, "fstatat" },
+	{ SYS_unlinkat, "unlinkat" },
 #ifdef SYS_fcntl64
 	{ SYS_fcntl64, "fcntl" },
 #endif
 #ifdef SYS_fstatat64
-	{ SYS_fstatat64, "lstat" },
+	{ SYS_fstatat64, "fstatat" },
 #endif
 #ifdef SYS_getgid32
 	{ SYS_getgid32, "getgid" },
@@ -87,26 +87,14 @@ static const struct name calls[] = {
 #ifdef SYS_getuid32
 	{ SYS_getuid32, "getuid" },
 #endif
-#ifdef SYS_link
-	{ SYS_link, "link" },
-#endif
-#ifdef SYS_lstat
-	{ SYS_lstat, "lstat" },
-#endif
 #ifdef SYS_newfstatat
-	{ SYS_newfstatat, "lstat" },
+	{ SYS_newfstatat, "fstatat" },
 #endif
-#ifdef SYS_open
-	{ SYS_open, "open" },
-#endif
-#ifdef SYS_rename
-	{ SYS_rename, "rename" },
+#ifdef SYS_poll
+	{ SYS_poll, "poll" },
 #endif
 #ifdef SYS_renameat
-	{ SYS_renameat, "rename" },
-#endif
-#ifdef SYS_unlink
-	{ SYS_unlink, "unlink" },
+	{ SYS_renameat, "renameat" },
 #endif
 };
 
@@ -116,6 +104,8 @@ static const struct name options[] = {
 	{ SO_PEERCRED, "SO_PEERCRED" },
 	{ SO_PEERSEC, "SO_PEERSEC" },
 	{ SO_PEERGROUPS, "SO_PEERGROUPS" },
+	{ SO_RCVTIMEO, "SO_RCVTIMEO" },
+	{ SO_SNDTIMEO, "SO_SNDTIMEO" },
 	{ OPTION_PASSPIDFD, "SO_PASSPIDFD" },
 	{ OPTION_PEERPIDFD, "SO_PEERPIDFD" },
 	{ OPTION_PASSRIGHTS, "SO_PASSRIGHTS" },
@@ -123,6 +113,9 @@ static const struct name options[] = {
 
 static const struct name commands[] = {
 	{ F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC" },
+	{ F_GETFD, "F_GETFD" },
+	{ F_GETFL, "F_GETFL" },
+	{ F_SETFD, "F_SETFD" },
 	{ F_SETFL, "F_SETFL" },
 };
 
@@ -178,6 +171,9 @@ static void note(const struct __ptrace_syscall_info *info)
 	static const char *path, *function;
 	const uint64_t *args = (const uint64_t *)info->entry.args;
 
+	/* The end of a handler. */
+	if (info->entry.nr == SYS_rt_sigreturn)
+		return;
 	if (info->entry.nr == SYS_prctl && args[0] == BEGIN) {
 		path = paths[args[1]];
 		function = (const char *)(uintptr_t)args[2];

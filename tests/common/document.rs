@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// The documents, which are in Markdown, by their path from the top.
 pub fn documents() -> Vec<Document> {
     let mut found = Vec::new();
-    for folder in ["", "docs"] {
+    for folder in ["", "c-examples", "docs", "tests"] {
         for entry in fs::read_dir(source().join(folder)).expect("a folder") {
             let file = entry.expect("an entry").path();
             if file.extension().is_some_and(|extension| extension == "md") {
@@ -34,11 +34,18 @@ pub struct Block {
     pub place: String,
 }
 
-/// What a reader is to type, and what it prints, where the document says that.
+/// What a reader is to type, and what it prints, where the document says that. When a program is
+/// left in the background, what follows in the block is typed into the same shell.
 pub struct Step {
     pub command: String,
     pub output: Option<Vec<String>>,
     pub place: String,
+}
+
+impl Step {
+    fn goes_on(&self) -> bool {
+        self.command.lines().any(|line| line.ends_with('&'))
+    }
 }
 
 impl Document {
@@ -109,14 +116,22 @@ impl Block {
         };
         let mut steps: Vec<Step> = Vec::new();
         for line in self.text.lines() {
-            match (self.language.as_str(), line.strip_prefix("$ ")) {
-                ("sh", _) => steps.push(step(line, None)),
-                ("console", Some(command)) => steps.push(step(command, Some(Vec::new()))),
+            let new = match (self.language.as_str(), line.strip_prefix("$ ")) {
+                ("sh", _) => step(line, None),
+                ("console", Some(command)) => step(command, Some(Vec::new())),
                 ("console", None) => {
                     let output = steps.last_mut().and_then(|step| step.output.as_mut());
                     output.expect("a command before what it prints").push(line.to_owned());
+                    continue;
                 }
                 _ => return steps,
+            };
+            match steps.last_mut() {
+                Some(last) if last.goes_on() => {
+                    last.command += "\n";
+                    last.command += &new.command;
+                }
+                _ => steps.push(new),
             }
         }
         steps

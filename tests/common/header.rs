@@ -68,6 +68,8 @@ pub fn header() -> Header {
             // Attributes are for the header itself.
             let value = words.next().unwrap_or_default();
             if value.starts_with(|c: char| c == '(' || c.is_ascii_digit()) {
+                // One can have an argument.
+                let name = name.split('(').next().expect("a name");
                 header.constants.insert(format!("ANCILLARY_{name}"));
             }
         }
@@ -90,13 +92,16 @@ pub fn header() -> Header {
             continue;
         };
         let name = start.rsplit([' ', '*']).next().expect("a name").to_owned();
+        if start.trim_start().starts_with("typedef ") {
+            continue;
+        }
         let prototype = normal(text.trim_end_matches(';'));
         let before = comments.iter().rev().find(|(place, _)| *place < at);
         let comment = before.expect("a comment").1.replace("\n * ", " ").replace("\n *", " ");
         let comment = comment.split_whitespace().collect::<Vec<_>>().join(" ");
         header.functions.insert(name, Function { prototype, comment });
     }
-    assert!(header.functions.len() > 20 && header.structs.len() == 2);
+    assert!(header.functions.len() > 20 && header.structs.len() == 5);
     header
 }
 

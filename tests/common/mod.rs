@@ -7,9 +7,10 @@
 
 pub mod document;
 pub mod header;
+pub mod in_flight;
 pub mod program;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -17,7 +18,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, Once, OnceLock};
+use std::thread;
 
 pub type Names = BTreeSet<String>;
 
@@ -48,9 +50,9 @@ pub struct Shipped {
 pub fn shipped() -> &'static Shipped {
     static SHIPPED: OnceLock<Shipped> = OnceLock::new();
     SHIPPED.get_or_init(|| {
-        let dir = kept().join("shipped");
+        let dir = kept().join("libraries");
         // Other test processes may be about the same. The lock ends with the file.
-        let lock = File::create(kept().join("shipped.lock")).expect("a lock file");
+        let lock = File::create(kept().join("libraries.lock")).expect("a lock file");
         lock.lock().expect("the lock");
         let mut make = Command::new("make");
         make.arg("-C").arg(source()).arg(format!("BUILD={}", dir.display()));
@@ -71,23 +73,31 @@ pub fn shipped() -> &'static Shipped {
 
 /// `make`, as a user or a packager calls it, with the libraries built already.
 pub fn make(target: &str, variables: &[String]) {
+    let output = try_make(target, variables);
+    assert!(output.status.success(), "make {target}: {}\n{}", output.status, said(&output));
+}
+
+pub fn try_make(target: &str, variables: &[String]) -> Output {
     let mut make = Command::new("make");
     make.arg("-C").arg(source()).arg(target);
     make.arg(format!("BUILD={}", shipped().dir.display())).args(variables);
     leave_cargo(&mut make);
-    run_ok(&mut make);
+    run(&mut make)
 }
 
 /// Makes a folder with a copy of the sources of the libraries, the examples and the manual.
 pub fn copy_source(to: &Path) {
-    const PARTS: [&str; 11] = [
+    const PARTS: [&str; 14] = [
         "Cargo.toml",
         "Cargo.lock",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
         "Makefile",
         "build.rs",
         "c-examples",
         "docs",
         "include",
+        "maintain.mk",
         "man",
         "pkg",
         "src",
@@ -95,6 +105,18 @@ pub fn copy_source(to: &Path) {
     ];
     fs::create_dir(to).expect("a folder");
     run_ok(Command::new("cp").arg("-a").args(PARTS.map(|part| source().join(part))).arg(to));
+}
+
+/// Makes a folder with the crates that the library and its tests are made of.
+pub fn vendor(to: &Path) {
+    let there = env::var_os("VENDOR").map_or_else(|| source().join("vendor"), PathBuf::from);
+    if there.is_dir() {
+        run_ok(Command::new("cp").arg("-RL").arg(there).arg(to));
+        return;
+    }
+    let mut cargo = Command::new("cargo");
+    cargo.args(["vendor", "--quiet", "--locked", "--manifest-path"]);
+    run_ok(cargo.arg(source().join("Cargo.toml")).arg(to));
 }
 
 /// Takes away what the cargo that runs the tests, or its user, has put into the environment for
@@ -211,11 +233,33 @@ pub fn cases(name: &str, link: Link, extra: &[&str], more: &[&str]) -> PathBuf {
 
 /// Runs cases of a C test program, all of which have to pass.
 pub fn pass(command: &mut Command) {
+    let program = Path::new(command.get_program()).file_name().expect("a name");
+    let program = program.to_string_lossy().into_owned();
+    let _in_flight = in_flight_of(&program);
+    if env::var_os("CHECK_SECONDS").is_none() {
+        // A case that takes a second may take a minute on a busy machine.
+        command.env("CHECK_SECONDS", "300");
+    }
     let output = run(command);
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, said(&output));
-    for line in said(&output).lines().filter(|line| line.starts_with("skipped ")) {
-        let program = Path::new(command.get_program()).file_name().expect("a name");
-        announce(&format!("{line} ({})", program.to_string_lossy()));
+    for (case, why) in skipped_cases(&said(&output)) {
+        skipped(Some(&case), &why);
+    }
+}
+
+/// The cases that a C test program has skipped, each with the reason.
+pub fn skipped_cases(said: &str) -> Vec<(String, String)> {
+    let lines = said.lines().filter_map(|line| line.strip_prefix("skipped ")?.split_once(": "));
+    lines.map(|(case, why)| (case.to_owned(), why.to_owned())).collect()
+}
+
+/// What a C test program needs of what may be in flight: all, if it lowers the limit for itself.
+fn in_flight_of(program: &str) -> in_flight::InFlight {
+    let name = program.rsplit_once('-').map_or(program, |(name, _)| name);
+    let text = fs::read_to_string(c_file(name).with_extension("c")).unwrap_or_default();
+    match ["leave_slots(", "set_limit("].iter().any(|function| text.contains(function)) {
+        true => in_flight::alone(),
+        false => in_flight::up_to(1000),
     }
 }
 
@@ -266,8 +310,52 @@ impl Drop for TempDir {
     }
 }
 
+/// The files below a folder, with what they hold; links with what they name.
+pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_symlink() {
+            let target = fs::read_link(&path).expect("a link");
+            found.insert(path, target.into_os_string().into_encoded_bytes());
+        } else if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let content = fs::read(&path).expect("a file");
+            found.insert(path, content);
+        }
+    }
+    found
+}
+
+/// Names and times of change of all files below a folder.
+pub fn state(folder: &Path) -> Vec<(PathBuf, i64, i64)> {
+    let times = |path: PathBuf| {
+        let file = fs::symlink_metadata(&path).expect("a file");
+        (path, file.ctime(), file.ctime_nsec())
+    };
+    files(folder).into_keys().map(times).collect()
+}
+
+/// What who runs the tests happens to have open is not for the programs that they start, nor is a
+/// low limit of descriptors.
+fn start_afresh() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        in_flight::raise_limit();
+        let open = fs::read_dir("/proc/self/fd").expect("the descriptors");
+        let numbers = open.map(|entry| entry.expect("one").file_name());
+        let numbers = numbers.filter_map(|name| name.to_str()?.parse::<i32>().ok());
+        for number in numbers.filter(|number| *number > libc::STDERR_FILENO) {
+            // SAFETY: no memory is involved, and the descriptor stays open.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    });
+}
+
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Output {
+    start_afresh();
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
@@ -290,14 +378,38 @@ pub fn works(command: &mut Command) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Whether a test may do without a tool that not every machine has. Where
-/// ANCILLARY_REQUIRE_ALL=1 is set, none may.
-pub fn missing(tool: &str) {
+/// What only root has: with ANCILLARY_REQUIRE_ALL=1 others may do without it.
+const OF_ROOT: [&str; 4] = [
+    "root",
+    "root, with mounts of its own",
+    "the right to choose the number of a process",
+    "the right to make a pid namespace",
+];
+
+/// Skips a test, or what is left of it, for want of what not every machine has. Where
+/// ANCILLARY_REQUIRE_ALL=1 is set, that is a failure.
+pub fn missing(what: &str) {
     assert!(
-        env::var("ANCILLARY_REQUIRE_ALL").as_deref() != Ok("1"),
-        "{tool} is missing, and ANCILLARY_REQUIRE_ALL is set"
+        env::var("ANCILLARY_REQUIRE_ALL").as_deref() != Ok("1")
+            || (OF_ROOT.contains(&what) && !program::is_root()),
+        "{what} is missing, and ANCILLARY_REQUIRE_ALL is set"
     );
-    announce(&format!("skipped: {tool} is missing"));
+    skipped(None, what);
+}
+
+/// Says that this test, or a case of it, is skipped, and why; also for the summary of `make check`.
+pub fn skipped(case: Option<&str>, why: &str) {
+    let test = format!("{}::{}", env!("CARGO_CRATE_NAME"), thread::current().name().unwrap_or("?"));
+    let (kind, name) = match case {
+        None => ("test", test),
+        Some(case) => ("case", format!("{test}: {case}")),
+    };
+    announce(&format!("skipped {name}: {why}"));
+    if let Some(report) = env::var_os("ANCILLARY_TEST_REPORT") {
+        let mut file = File::options().append(true).open(report).expect("the report");
+        // With one call, since others write there as well.
+        file.write_all(format!("{kind}\t{name}\t{why}\n").as_bytes()).expect("a line");
+    }
 }
 
 /// Says something that is to be seen also when the test passes: what is printed is not.

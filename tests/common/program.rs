@@ -3,9 +3,9 @@
 // The types of some fields and constants differ from one C library to the next.
 #![allow(clippy::unnecessary_cast)]
 
-use super::{announce, compile, run, run_ok, shipped, source, Link, TempDir};
+use super::{compile, compiler, run_ok, shipped, skipped, source, start_afresh, Link, TempDir};
 use std::fs;
-use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read};
+use std::io::{self, pipe, BufRead, BufReader, PipeReader, PipeWriter, Read};
 use std::mem;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -20,8 +20,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// No test waits longer than this for anything.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+/// No test waits longer than this for anything, which is also enough to build something on a busy
+/// machine.
+pub const DEADLINE: Duration = Duration::from_secs(600);
 
 /// The signals that end programs, and the last line after each.
 pub const ENDINGS: [(i32, &str); 3] = [
@@ -70,15 +71,28 @@ pub fn example(name: &str, link: Link) -> PathBuf {
 /// it, may lie below a folder that only its owner may search.
 pub fn example_for_all(name: &str, link: Link, dir: &TempDir) -> PathBuf {
     let program = example(name, link);
-    // A process of its own writes it: one that another thread starts meanwhile could hold our
-    // descriptor for a while, and what is open for writing cannot be run (execve(2), ETXTBSY).
-    let mut install = Command::new("install");
-    install.args(["-m", "755"]).arg(&program);
     if link == Link::Shared {
-        install.arg(shipped().dir.join("libancillary.so.1"));
+        install(&shipped().dir.join("libancillary.so.1"), &dir.path().join("libancillary.so.1"));
     }
-    run_ok(install.arg(dir.path()));
-    dir.path().join(program.file_name().unwrap())
+    let there = dir.path().join(program.file_name().unwrap());
+    install(&program, &there);
+    there
+}
+
+/// Copies a program, for all users to run.
+///
+/// A process of its own writes it: one that another thread starts meanwhile could hold our
+/// descriptor for a while, and what is open for writing cannot be run (execve(2), ETXTBSY).
+pub fn install(from: &Path, to: &Path) {
+    run_ok(Command::new("install").args(["-m", "755"]).arg(from).arg(to));
+}
+
+/// Compiles what stands in front of the C library in a program (LD_PRELOAD), into a folder.
+pub fn shim(text: &str, dir: &TempDir) -> PathBuf {
+    let [source, shim] = ["shim.c", "shim.so"].map(|name| dir.path().join(name));
+    fs::write(&source, text).expect("a file");
+    run_ok(compiler().args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(&source).arg("-ldl"));
+    shim
 }
 
 /// An example as a user whom limits bind.
@@ -87,6 +101,25 @@ pub fn unprivileged(name: &str, dir: &TempDir) -> Command {
     if is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }
+    command
+}
+
+/// Starts a program with that many descriptors at most, until its limit is raised.
+pub fn with_limit(descriptors: usize, program: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -S -n $0; exec \"$@\"", &descriptors.to_string()]).arg(program);
+    command
+}
+
+/// Starts a program that finds some signals ignored and others blocked, by their names.
+pub fn with_signals(ignored: &str, blocked: &str, program: &Path) -> Command {
+    let mut command = Command::new("env");
+    for (option, signals) in [("--ignore-signal", ignored), ("--block-signal", blocked)] {
+        if !signals.is_empty() {
+            command.arg(format!("{option}={signals}"));
+        }
+    }
+    command.arg(program);
     command
 }
 
@@ -129,32 +162,9 @@ pub fn have_older_kernel(command: &mut Command) {
 pub fn can_have_older_kernel() -> bool {
     let can = cfg!(target_pointer_width = "64");
     if !can {
-        announce("skipped: a 32-bit program cannot be run as on an older kernel");
+        skipped(None, "a 32-bit program cannot be run as on an older kernel");
     }
     can
-}
-
-/// Checks that examples print their usage on standard output when asked for it, and on standard
-/// error when the arguments are wrong.
-pub fn usage_goes_to_whoever_asks_or_errs(link: Link, wrong: &[(&str, &[&[&str]])]) {
-    for (name, wrong) in wrong {
-        let begins = format!("Usage: {name} ");
-        let run = |arguments: &[&str]| {
-            let output = run(Command::new(example(name, link)).args(arguments));
-            let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-            (output.status.code(), texts)
-        };
-        for arguments in [&[][..], &["-h"], &["--help"]] {
-            let (status, [out, err]) = run(arguments);
-            assert_eq!(status, Some(0), "{name} {arguments:?}");
-            assert!(out.starts_with(&begins) && err.is_empty(), "{out}{err}");
-        }
-        for arguments in *wrong {
-            let (status, [out, err]) = run(arguments);
-            assert_eq!(status, Some(1), "{name} {arguments:?}");
-            assert!(err.starts_with(&begins) && out.is_empty(), "{out}{err}");
-        }
-    }
 }
 
 /// How a process ended.
@@ -206,6 +216,7 @@ pub struct Program {
 /// Puts a program into a process group of its own, where signals do what they do by default: the
 /// tests may run in the background, or under nohup, with some ignored.
 fn detached(command: &mut Command) -> &mut Command {
+    start_afresh();
     let receptive = || {
         for (number, _) in ENDINGS {
             // SAFETY: no memory is involved.
@@ -352,7 +363,7 @@ impl Program {
         (0..).find(|number| !Path::new(&format!("{fds}/{number}")).is_symlink()).unwrap()
     }
 
-    /// Changes a limit of it, up to what it was started with.
+    /// Changes a limit of it, up to the most that it was started with.
     pub fn set_limit(&self, resource: u32, limit: u64) {
         let pid = self.pid();
         let change = move || {
@@ -400,6 +411,24 @@ impl Drop for Program {
     }
 }
 
+/// A pipe that is soon full.
+pub fn small_pipe() -> (PipeReader, PipeWriter) {
+    let (read, write) = pipe().expect("a pipe");
+    // SAFETY: no memory is involved.
+    assert_eq!(unsafe { libc::fcntl(read.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) }, 4096);
+    (read, write)
+}
+
+/// Has nobody wait for this open file, whoever uses it.
+pub fn make_nonblocking(file: &impl AsRawFd) {
+    // SAFETY: no memory is involved.
+    let result = unsafe {
+        let flags = libc::fcntl(file.as_raw_fd(), libc::F_GETFL);
+        libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK)
+    };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
 // ---- Processes -----------------------------------------------------------------------------
 
 pub fn signal(pid: i32, number: i32) {
@@ -432,6 +461,18 @@ impl Process {
             ticks: (number(11) + number(12)) as u64,
         })
     }
+}
+
+/// Whether a process ignores a signal, catches it, or has it blocked, in this order.
+pub fn signal_state(pid: i32, number: i32) -> [bool; 3] {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    ["SigIgn:", "SigCgt:", "SigBlk:"].map(|name| is_in_signals(&status, name, number))
+}
+
+/// Whether a signal is in a set of /proc/PID/status.
+pub fn is_in_signals(status: &str, name: &str, number: i32) -> bool {
+    let set = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+    u64::from_str_radix(set.trim(), 16).expect("a number") & (1 << (number - 1)) != 0
 }
 
 /// All processes there are.
@@ -538,6 +579,19 @@ fn with_message<T>(data: &mut [u8], fds: usize, run: impl FnOnce(&mut libc::msgh
     }
 }
 
+/// A message on a channel in the plain format, with so many descriptors.
+pub fn plain_message(kind: u32, payload: impl AsRef<[u8]>, descriptors: u16) -> Vec<u8> {
+    let payload = payload.as_ref();
+    let mut message = (16 + payload.len() as u32).to_ne_bytes().to_vec();
+    message.extend(descriptors.to_ne_bytes());
+    message.extend([0; 2]);
+    message.extend(kind.to_ne_bytes());
+    message.extend([0; 4]);
+    message.extend(payload);
+    message.resize(message.len().next_multiple_of(8), 0);
+    message
+}
+
 /// Sends data with descriptors, if the kernel lets it.
 pub fn send_by_hand(stream: &UnixStream, data: &[u8], fds: &[RawFd]) -> io::Result<()> {
     assert!(fds.len() <= MOST_FDS);
@@ -557,6 +611,24 @@ pub fn send_by_hand(stream: &UnixStream, data: &[u8], fds: &[RawFd]) -> io::Resu
     Ok(())
 }
 
+/// Receives a message, and returns the length of its payload.
+///
+/// # Safety
+///
+/// The message is whole.
+pub unsafe fn receive_message(socket: RawFd, message: &mut libc::msghdr) -> usize {
+    loop {
+        // SAFETY: as promised to this function.
+        let len = unsafe { libc::recvmsg(socket, message, libc::MSG_CMSG_CLOEXEC) };
+        let error = io::Error::last_os_error();
+        // While a thread blocks all signals, as it does to start another or a process, also those
+        // are kept that are ignored; they interrupt a socket that has a time limit.
+        if len >= 0 || error.raw_os_error() != Some(libc::EINTR) {
+            return len.try_into().unwrap_or_else(|_| panic!("no message: {error}"));
+        }
+    }
+}
+
 /// Receives with much more room than the message should need.
 pub fn receive_by_hand(stream: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
     let mut data = vec![0xAA; 200];
@@ -564,16 +636,7 @@ pub fn receive_by_hand(stream: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
         // SAFETY: the message is whole; the kernel says in the header how many descriptors of its
         // room it filled, and they are ours.
         unsafe {
-            let len = loop {
-                match libc::recvmsg(stream.as_raw_fd(), message, libc::MSG_CMSG_CLOEXEC) {
-                    // While a thread blocks all signals, as it does to start another or a
-                    // process, also those are kept that are ignored; they interrupt a socket that
-                    // has a time limit.
-                    -1 if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
-                    len => break len,
-                }
-            };
-            assert!(len >= 0, "{}", io::Error::last_os_error());
+            let len = receive_message(stream.as_raw_fd(), message);
             assert_eq!(message.msg_flags & libc::MSG_CTRUNC, 0);
             let control = &*message.msg_control.cast::<Control>();
             let fds = match message.msg_controllen {
@@ -581,7 +644,7 @@ pub fn receive_by_hand(stream: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
                 _ => (control.header.cmsg_len as usize - libc::CMSG_LEN(0) as usize) / 4,
             };
             let fds = control.fds[..fds].iter().map(|fd| OwnedFd::from_raw_fd(*fd));
-            (len as usize, fds.collect())
+            (len, fds.collect())
         }
     });
     data.truncate(len);

@@ -33,57 +33,65 @@ RUN_s390x    := qemu-s390x-static
 RUN_ppc64el  := qemu-ppc64le-static
 
 CC := $(GNU_$(MACHINE))-gcc
-CFLAGS := -std=c99 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread
+CFLAGS := -std=c99 -Wall -Wextra -Wpedantic -Werror -O1 -pthread
 RUN := $(RUN_$(MACHINE))
 PEER := $(MACHINE)
+# What all programs are linked with, and a few with the other as well: that it is whole.
+LINK := shared
+OTHER := static
 
 ifeq ($(MACHINE),musl)
 CC := musl-gcc
+LINK := static
+OTHER := shared
 # It comes without the headers of the kernel, and takes less control data than that.
 CFLAGS += -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu -DMOST=252
 endif
 
 HERE := $(OUT)/$(MACHINE)
+LIBRARY := $(HERE)/library
 SELF := $(abspath $(lastword $(MAKEFILE_LIST)))
 SOURCE := $(patsubst %/tools/cross/,%,$(dir $(SELF)))
 C := $(SOURCE)/tests/c
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 .DEFAULT_GOAL := test
-.PHONY: test library FORCE
+.PHONY: build test library FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
 
-# The programs are those that tests/behaviour.rs lists, each with the files that it is made of, and
-# the one that tests/abi.rs runs.
-$(HERE)/programs.mk: $(SOURCE)/tests/behaviour.rs $(SELF)
+# The programs, each with the files that it is made of.
+$(HERE)/programs.mk: $(SOURCE)/tools/c-programs.sh $(SOURCE)/tests/behaviour.rs $(SELF)
 	@mkdir -p $(@D)
-	awk '/^}/ { inside = 0 } inside && !/\/\// { print } /^programs! {/ { inside = 1 }' $< \
-		| awk 'BEGIN { RS = ";" } NF { \
+	cd $(SOURCE) && sh tools/c-programs.sh > $@.lines
+	awk '{ \
 			files = $$1 " check kit"; flags = ""; \
-			for (i = 2; i < NF; i += 2) { \
-				gsub(/"|\.c"/, "", $$(i + 1)); \
-				if ($$i == "and") files = files " " $$(i + 1); \
-				else flags = flags " " $$(i + 1); \
+			for (i = 2; i <= NF; i++) { \
+				if (sub(/^tests\/c\//, "", $$i)) { sub(/\.c$$/, "", $$i); files = files " " $$i } \
+				else flags = flags " " $$i; \
 			} \
-			print "LISTED += " $$1 "\nFILES_" $$1 " := " files "\nFLAGS_" $$1 " :=" flags; \
-			found = 1 \
-		} END { exit !found }' > $@
+			print "LISTED += " $$1 "\nFILES_" $$1 " := " files "\nFLAGS_" $$1 " :=" flags \
+		}' $@.lines > $@
 
 include $(HERE)/programs.mk
-LISTED += abi
-FILES_abi := abi check kit
 PROGRAMS ?= $(LISTED)
+FEW := abi ancil anywhere meet mixed passing wire
+# These begin, so that the others are done meanwhile.
+LONG := $(filter model timeouts replace encode,$(PROGRAMS))
 
-test: $(foreach program,$(PROGRAMS),run-$(program)-shared run-$(program)-static)
+LINKED := $(patsubst %,%-$(LINK),$(LONG) $(filter-out $(LONG),$(PROGRAMS))) \
+	$(patsubst %,%-$(OTHER),$(filter $(FEW),$(PROGRAMS)))
+
+build: $(LINKED:%=$(HERE)/%) $(patsubst amd64,$(HERE)/older,$(filter amd64,$(MACHINE)))
+test: $(LINKED:%=run-%)
 
 # The Makefile knows whether there is anything to be done.
 library:
-	@$(MAKE) --directory=$(SOURCE) BUILD=$(HERE) RUST_TARGET=$(RUST_$(MACHINE)) CC=$(CC) \
+	@$(MAKE) --directory=$(SOURCE) BUILD=$(LIBRARY) RUST_TARGET=$(RUST_$(MACHINE)) CC=$(CC) \
 		AR=$(GNU_$(MACHINE))-ar OBJCOPY=$(GNU_$(MACHINE))-objcopy
 
-$(HERE)/libancillary.a: library ;
+$(LIBRARY)/libancillary.a: library ;
 
 $(HERE)/%.o: $(C)/%.c $(wildcard $(C)/*.h) $(SOURCE)/include/ancillary.h $(SELF)
 	$(CC) $(CFLAGS) $(FLAGS_$*) -I$(SOURCE)/include -c -o $@ $<
@@ -91,10 +99,10 @@ $(HERE)/%.o: $(C)/%.c $(wildcard $(C)/*.h) $(SOURCE)/include/ancillary.h $(SELF)
 percent := %
 objects = $$(patsubst $$(percent),$(HERE)/$$(percent).o,$$(FILES_$$*))
 
-$(HERE)/%-shared: $(objects) $(HERE)/libancillary.a
-	$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) -L$(HERE) -lancillary -Wl,-rpath,$(HERE)
+$(HERE)/%-shared: $(objects) $(LIBRARY)/libancillary.a
+	$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) -L$(LIBRARY) -lancillary -Wl,-rpath,$(LIBRARY)
 
-$(HERE)/%-static: $(objects) $(HERE)/libancillary.a
+$(HERE)/%-static: $(objects) $(LIBRARY)/libancillary.a
 	$(CC) $(CFLAGS) -o $@ $^
 
 # Runs what runs programs as an older kernel would.

@@ -16,18 +16,14 @@ name=${name%-*}
 
 # By itself, so that a program that cannot be run fails.
 cases=$($run "$program" --list)
-left=
-for case in $cases; do
-    reason=
-    [ -z "$emulated" ] || reason=$(awk -v program="$name" -v name="$case" -v machine="$emulated" '
-        $1 == program && $2 == name && ($3 == machine || $3 == "*") {
-            sub(/^[^ ]+ +[^ ]+ +[^ ]+ +/, "")
-            print
-        }' "$lacks")
-    if [ -n "$reason" ]; then
-        echo "skipped $case: $reason"
-    else
-        left="$left $case"
-    fi
-done
+skipped=
+[ -z "$emulated" ] || skipped=$(echo "$cases" | awk -v program="$name" -v machine="$emulated" '
+    FNR == NR && $1 == program && ($3 == machine || $3 == "*") {
+        name = $2
+        sub(/^[^ ]+ +[^ ]+ +[^ ]+ +/, "")
+        reason[name] = $0
+    }
+    FNR < NR && $0 in reason { print "skipped " $0 ": " reason[$0] }' "$lacks" -)
+[ -z "$skipped" ] || echo "$skipped"
+left=$(echo "$cases" | grep -vxF "$(echo "$skipped" | sed 's/^skipped \(.*\): .*/\1/')" || true)
 [ -z "$left" ] || exec $run "$program" $left

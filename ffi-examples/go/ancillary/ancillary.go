@@ -1,9 +1,42 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 // Package ancillary passes files and credentials over Unix sockets, with libancillary.
 //
-// Connections are those of package net, and waiting is left to it: sending and receiving block no
-// thread, deadlines hold, and closing a connection ends the wait for it. Errors wrap a
-// syscall.Errno made from what the function returned: errno belongs to a thread, and goroutines
-// change threads.
+// A process hands an open file to another over a Unix socket, and tells who it is:
+//
+//	listener, err := ancillary.Listen("/run/example", 0600, ancillary.Replace) // one process
+//	conn, err := listener.AcceptUnix()
+//	data := make([]byte, 4096)
+//	n, files, err := ancillary.Receive(conn, data, 1, 0)
+//	content, err := io.ReadAll(files[0])
+//
+//	conn, err := ancillary.Dial("/run/example", 0)                             // another
+//	file, err := os.Open("/etc/hostname")
+//	sent, err := ancillary.Send(conn, []syscall.Conn{file}, []byte("a name"))
+//
+// On a Channel messages travel whole, each with its files, also where a stream cuts them:
+//
+//	channel, err := ancillary.NewChannel(conn, 4096, 8, ancillary.Plain, 0)
+//	err = channel.Send(opened, request, []byte("a name"), []syscall.Conn{file}, 0)
+//	message, err := channel.Receive()
+//
+// Connections are those of package net. What is sent is whatever has a descriptor: files,
+// connections, listeners. What is received are files, which are close-on-exec and share the offset
+// with the sender's; net.FileConn makes connections of them. A file that nobody closes is closed
+// when it is collected, as all of package os.
+//
+// Waiting is left to package net: sending and receiving block no thread, deadlines hold, and closing
+// a connection ends the wait for it. Neither loses anything: a call has either been made, or has
+// taken nothing. Only Dial waits in a thread, as long as the listener is not ready.
+//
+// Errors wrap a syscall.Errno, for errors.Is, made from what the function of the library has
+// returned (errno belongs to a thread, and goroutines change threads): syscall.E2BIG, more files
+// came than there is room for; syscall.EMFILE, more than the process can have open; syscall.EPIPE,
+// the peer has closed; syscall.ENOMSG, a message without an identity. What came with such a message
+// is closed; with the flag Lossless it stays queued where there is too little room for it, and can
+// be received later. The end is io.EOF.
+//
+// All functions may be called by several goroutines at once, also on one connection.
 package ancillary
 
 // #cgo pkg-config: ancillary
@@ -19,15 +52,36 @@ import (
 	"unsafe"
 )
 
-// Listen makes a stream socket with these permissions that others connect to, in the place of a
-// dead one. The file stays when it is closed.
-func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
+// Flags change what a function does.
+type Flags uint
+
+const (
+	// Replace has Listen put the socket in the place of a file that nobody listens on.
+	Replace Flags = C.ANCILLARY_REPLACE
+	// Lossless has what there is too little room for stay queued. It is for receiving.
+	Lossless Flags = C.ANCILLARY_LOSSLESS
+	// WithCreds has the identity of the sender come with each message. This flag and the next two
+	// are for Listen and Dial; they hold for the first message already, and connections inherit
+	// them from their listener. One that the kernel does not have is syscall.ENOPROTOOPT.
+	WithCreds Flags = C.ANCILLARY_PASSCRED
+	// WithPidfd has a pidfd come, for who receives with other functions.
+	WithPidfd Flags = C.ANCILLARY_PASSPIDFD
+	// WithoutFiles has files refused: sending them is syscall.EPERM.
+	WithoutFiles Flags = C.ANCILLARY_NORIGHTS
+
+	dontWait Flags = C.ANCILLARY_DONTWAIT
+)
+
+// Listen makes a stream socket that others connect to. Its file gets these permissions, less the
+// umask, and stays when the listener is closed; a path that begins with @ is an abstract name, which
+// needs no file.
+func Listen(path string, mode os.FileMode, flags Flags) (*net.UnixListener, error) {
 	name, err := syscall.BytePtrFromString(path)
 	if err != nil {
 		return nil, err
 	}
 	fd := C.ancillary_listen((*C.char)(unsafe.Pointer(name)), syscall.SOCK_STREAM,
-		C.mode_t(mode.Perm()), C.ANCILLARY_REPLACE)
+		C.mode_t(mode.Perm()), C.uint(flags))
 	if fd < 0 {
 		return nil, failure("ancillary_listen", int(fd))
 	}
@@ -42,12 +96,13 @@ func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
 }
 
 // Dial makes a stream socket and connects it.
-func Dial(path string) (*net.UnixConn, error) {
+func Dial(path string, flags Flags) (*net.UnixConn, error) {
 	name, err := syscall.BytePtrFromString(path)
 	if err != nil {
 		return nil, err
 	}
-	fd := C.ancillary_connect((*C.char)(unsafe.Pointer(name)), syscall.SOCK_STREAM, 0)
+	fd := C.ancillary_connect((*C.char)(unsafe.Pointer(name)), syscall.SOCK_STREAM,
+		C.uint(flags))
 	if fd < 0 {
 		return nil, failure("ancillary_connect", int(fd))
 	}
@@ -79,7 +134,7 @@ func Send(conn *net.UnixConn, files []syscall.Conn, data []byte) (sent int, err 
 				rest = fds[sent*most:]
 			}
 			return C.ancillary_send_fds(sock, first(rest), C.size_t(len(rest)),
-				unsafe.Pointer(&data[sent]), C.size_t(len(data)-sent), C.ANCILLARY_DONTWAIT)
+				unsafe.Pointer(&data[sent]), C.size_t(len(data)-sent), C.uint(dontWait))
 		})
 		return err
 	})
@@ -87,14 +142,15 @@ func Send(conn *net.UnixConn, files []syscall.Conn, data []byte) (sent int, err 
 }
 
 // Receive receives one message: data, and up to room files, which are the caller's to close. More
-// files than that, or than the process can have open, are an error. The end is io.EOF.
-func Receive(conn *net.UnixConn, data []byte, room int) (int, []*os.File, error) {
+// files than that, or than the process can have open, are an error. The end is io.EOF. The flags are
+// 0 or Lossless.
+func Receive(conn *net.UnixConn, data []byte, room int, flags Flags) (int, []*os.File, error) {
 	fds := make([]C.int, room)
 	var count C.size_t
 	length, err := receive(conn, "ancillary_recv_fds", data, func(sock C.int) C.ssize_t {
 		count = C.size_t(room)
 		return C.ancillary_recv_fds(sock, first(fds), &count,
-			unsafe.Pointer(&data[0]), C.size_t(len(data)), C.ANCILLARY_DONTWAIT)
+			unsafe.Pointer(&data[0]), C.size_t(len(data)), C.uint(flags|dontWait))
 	})
 	if err == io.EOF && count > 0 {
 		// A seqpacket message can be empty but for its files.
@@ -125,16 +181,17 @@ func SendCreds(conn *net.UnixConn, data []byte) (int, error) {
 	}
 	return send(conn, "ancillary_send_creds", data, func(sock C.int, sent int) C.ssize_t {
 		return C.ancillary_send_creds(sock, nil,
-			unsafe.Pointer(&data[sent]), C.size_t(len(data)-sent), C.ANCILLARY_DONTWAIT)
+			unsafe.Pointer(&data[sent]), C.size_t(len(data)-sent), C.uint(dontWait))
 	})
 }
 
-// ReceiveCreds receives data with the identity of its sender. The end is io.EOF.
-func ReceiveCreds(conn *net.UnixConn, data []byte) (int, syscall.Ucred, error) {
+// ReceiveCreds receives data with the identity of its sender. The end is io.EOF. The flags are 0 or
+// Lossless.
+func ReceiveCreds(conn *net.UnixConn, data []byte, flags Flags) (int, syscall.Ucred, error) {
 	var creds C.struct_ancillary_creds
 	length, err := receive(conn, "ancillary_recv_creds", data, func(sock C.int) C.ssize_t {
 		return C.ancillary_recv_creds(sock, &creds,
-			unsafe.Pointer(&data[0]), C.size_t(len(data)), C.ANCILLARY_DONTWAIT)
+			unsafe.Pointer(&data[0]), C.size_t(len(data)), C.uint(flags|dontWait))
 	})
 	return length, ucred(creds), err
 }

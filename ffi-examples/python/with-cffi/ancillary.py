@@ -1,10 +1,49 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """Files and credentials over Unix sockets: libancillary, with cffi.
 
-Sockets are socket.socket objects, and errors are OSError with its subclasses. Timeouts of sockets
-hold. While a call waits, other threads run, and so do the handlers of signals, after which the call
-goes on (PEP 475).
+A process hands an open file to another over a Unix socket, and tells who it is:
 
-The module _ancillary comes from build_ancillary.py.
+    listener = ancillary.listen("/run/example", replace=True)     # one process
+    sock, _ = listener.accept()
+    data, (file,) = ancillary.receive(sock, 1, 4096)
+    print(data, file.readall())
+
+    sock = ancillary.connect("/run/example")                      # another
+    with open("/etc/hostname", "rb") as file:
+        ancillary.send(sock, [file], b"a name")
+
+Sockets are those of Python, of any type (stream, seqpacket, datagram); what is sent is anything
+with a method fileno, or a number. What is received are unbuffered files (io.FileIO), close-on-exec,
+at the position that they have at the sender's, which shares it. io.BufferedReader and its kin make
+others of them. Or they are sockets (kind=socket.socket).
+
+Errors are OSError with its subclasses, made from what the function of the library has returned:
+TimeoutError, BlockingIOError, BrokenPipeError, and with errno E2BIG (more files than there is room
+for), EMFILE (more than the process can have open), ENOMSG (a message without an identity).
+
+Nothing is lost unnoticed, and nothing leaks: what comes and cannot be handed over is closed before
+the error is raised. That also holds when the handler of a signal raises, at whatever moment: then
+each descriptor is closed, and closed once. (If it does so twice within some microseconds, one can
+stay open.)
+
+On a Channel messages travel whole, each with its files, also where a stream cuts them:
+
+    with ancillary.Channel(sock) as channel:
+        channel.send(OPENED, request, b"a name", [file])
+        with channel.receive() as answer:
+            print(answer.id, answer.data)
+
+Waiting is as with the methods of sockets. Their timeouts hold, for the whole of a call. Other
+threads run meanwhile, and so do the handlers of signals, after which the call goes on (PEP 475).
+gevent and eventlet, having put their own sockets in the place of Python's, run what else they have
+to do; import this module after that. connect and listen do not block either: where another process
+is not ready they try again each hundredth of a second, for as long as socket.getdefaulttimeout().
+
+A socket is not to be closed while another thread is in a call with it. After a fork the child has
+its own descriptors for the same open files, as with all of Python's.
+
+It needs Python 3.8 or newer, cffi, the module _ancillary that build_ancillary.py makes, and
+libancillary.so.1 where the system's loader looks for it.
 """
 
 import errno
@@ -13,11 +52,83 @@ import io
 import os
 import select
 import socket
+import time
+import weakref
 from typing import NamedTuple
 
 from _ancillary import ffi
 
 _lib = ffi.dlopen("libancillary.so.1")
+
+_DONTWAIT = _lib.ANCILLARY_DONTWAIT
+_INTR = _lib.ANCILLARY_INTR
+_WAITALL = _lib.ANCILLARY_WAITALL
+_LOSSLESS = _lib.ANCILLARY_LOSSLESS
+_REPLACE = _lib.ANCILLARY_REPLACE
+_PASSCRED = _lib.ANCILLARY_PASSCRED
+_PASSPIDFD = _lib.ANCILLARY_PASSPIDFD
+_NORIGHTS = _lib.ANCILLARY_NORIGHTS
+_MORE = _lib.ANCILLARY_MORE
+_TAKE = _lib.ANCILLARY_TAKE
+
+PLAIN = _lib.ANCILLARY_FORMAT_PLAIN
+IMSG = _lib.ANCILLARY_FORMAT_IMSG
+IMSG_OLD = _lib.ANCILLARY_FORMAT_IMSG_OLD
+
+_POLLIN, _POLLOUT = 1, 4
+
+_NULL = ffi.NULL
+
+
+def _ints(values):
+    return ffi.new("int[]", values)
+
+
+def _sizes(values):
+    return ffi.new("size_t[]", values)
+
+
+def _buffer(size):
+    return ffi.new("char[]", size)
+
+
+def _creds():
+    return ffi.new("struct ancillary_creds *")
+
+
+def _behind(array, count):
+    """A pointer to what is behind so many elements of an array."""
+    return array + count
+
+
+def _content(data, size):
+    return ffi.buffer(data, size)[:]
+
+
+def _channel(format, flags, *memory):
+    """A channel of four arrays."""
+    channel = ffi.new("struct ancillary_channel *", {
+        "size": ffi.sizeof("struct ancillary_channel"), "sock": -1, "flags": flags,
+        "format": format,
+    })
+    channel.in_data, channel.in_fds, channel.out_data, channel.out_fds = memory
+    channel.in_size, channel.in_nfds, channel.out_size, channel.out_nfds = map(len, memory)
+    return channel
+
+
+def _frame(type, id, data, fds):
+    """A frame that refers to its data and its descriptors, which its caller keeps."""
+    return ffi.new("struct ancillary_frame *", {
+        "type": type, "id": id, "data": ffi.from_buffer(data), "len": len(data),
+        "fds": fds, "nfds": len(fds),
+    })
+
+
+def _forget(fds, count):
+    ffi.memmove(fds, _ints([-1] * count), count * ffi.sizeof("int"))
+
+
+# ---- What follows is the same with ctypes and with cffi ------------------------------------------
 
 
 class Creds(NamedTuple):
@@ -28,17 +139,25 @@ class Creds(NamedTuple):
     gid: int
 
 
-def listen(path, type=socket.SOCK_STREAM, mode=0o600, replace=False):
-    """Makes a socket that others connect to; with replace, in the place of a dead one."""
-    flags = _lib.ANCILLARY_INTR | (_lib.ANCILLARY_REPLACE if replace else 0)
-    fd = _call(lambda: _lib.ancillary_listen(_encoded(path), type, mode, flags))
-    return socket.socket(fileno=fd)
+def listen(path, type=socket.SOCK_STREAM, mode=0o600, replace=False, **options):
+    """Make a socket that others connect to.
+
+    A path that begins with @ is an abstract name, which needs no file. The file of any other gets
+    the permissions of mode, less the umask, and stays when the socket is closed; with replace, one
+    that nobody listens on gives way.
+
+    Options, which accepted sockets inherit and which hold for the first message already: creds
+    (the identity of the sender comes with each message, as with pass_creds), pidfd (so does a
+    pidfd, for who receives with other functions) and rights=False (files are refused: sending them
+    is a PermissionError). One that the kernel does not have is an OSError.
+    """
+    flags = _flags(**options) | (_REPLACE if replace else 0)
+    return _make_socket(_lib.ancillary_listen, [_encoded(path)], [type], [mode], [flags])
 
 
-def connect(path, type=socket.SOCK_STREAM):
-    """Makes a socket and connects it."""
-    fd = _call(lambda: _lib.ancillary_connect(_encoded(path), type, _lib.ANCILLARY_INTR))
-    return socket.socket(fileno=fd)
+def connect(path, type=socket.SOCK_STREAM, **options):
+    """Make a socket and connect it, within the default timeout, with the options of listen."""
+    return _make_socket(_lib.ancillary_connect, [_encoded(path)], [type], [_flags(**options)])
 
 
 def max_files():
@@ -47,106 +166,351 @@ def max_files():
 
 
 def send(sock, files, data=b""):
-    """Sends files, or descriptors, with data, and returns how many bytes have gone.
+    """Send files, or descriptors, with data, and return how many bytes have gone.
 
     As with socket.send, it can be less than all on a stream that does not block, or after a signal;
     max_files() of the files have gone with each of these bytes, as long as there are any. Without
-    data, bytes of zero are sent.
+    data, bytes of zero are sent. The files stay the caller's to close, also at once.
     """
     # Files that nothing else refers to stay open until they are sent.
-    files, data = list(files), _bytes(data)
-    fds = [file if isinstance(file, int) else file.fileno() for file in files]
-    return _call(
-        lambda: _lib.ancillary_send_fds(
-            sock.fileno(), fds, len(fds), data or ffi.NULL, len(data), _lib.ANCILLARY_INTR
-        ),
-        sock, select.POLLOUT,
-    )
+    files, data = list(files), _as_bytes(data)
+    fds = _ints([file if isinstance(file, int) else file.fileno() for file in files])
 
-
-def as_file(fd):
-    """An unbuffered file for a descriptor, opened for what the sender has it open for."""
-    access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
-    return io.FileIO(fd, {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "r+"}[access])
-
-
-def receive(sock, room, size, whole=False, wrap=as_file):
-    """Receives up to room files with up to size bytes, and returns the bytes and the files.
-
-    No bytes mean that the peer has closed. With whole, it receives until the peer has closed or
-    size bytes have come. More files than room, or than the process can have open, are an OSError.
-    What wrap makes of a descriptor owns it, and has a method close: for sockets,
-    lambda fd: socket.socket(fileno=fd).
-    """
-    # In the array also what has come when the handler of a signal raises is found, and closed.
-    fds = ffi.new("int[]", [-1] * room)
-    data = ffi.new("char[]", size)
-    count = ffi.new("size_t *")
-    flags = _lib.ANCILLARY_INTR | (_lib.ANCILLARY_WAITALL if whole else 0)
-
-    def receive_more():
-        count[0] = room - got
-        return _lib.ancillary_recv_fds(
-            sock.fileno(), fds + got, count, data + have, size - have, flags
+    def call(flags):
+        return _lib.ancillary_send_fds(
+            sock.fileno(), fds, len(files), data or _NULL, len(data), flags
         )
 
+    return _transfer(call, sock, _POLLOUT, _deadline(sock.gettimeout()))
+
+
+def receive(sock, room, size, whole=False, lossless=False, kind=None):
+    """Receive up to size bytes with up to room files, and return the bytes and the files.
+
+    No bytes mean that the peer has closed. More files than room, or than the process can have open,
+    are an OSError, and gone; with lossless the message stays queued then, and can be received when
+    there is room for it. With whole, it goes on until the peer has closed or size bytes have come.
+    If it ends earlier with what has come, because of a timeout or of a message that has to stay
+    queued, the next call raises that error.
+
+    Files are unbuffered, and open for what the sender has them open for. With kind socket.socket
+    they are sockets, and it is an OSError if one is something else. What Python makes no file of,
+    a directory, is an OSError as well.
+    """
+    # What is in the array when the handler of a signal raises, in any line, is found and closed.
+    fds, count, data = _ints([-1] * room), _sizes([0]), _buffer(size)
+    flags = (_WAITALL if whole else 0) | (_LOSSLESS if lossless else 0)
+    owners = []
     have = got = 0
-    files = []
+
+    def call(waiting):
+        count[0] = room - got
+        return _lib.ancillary_recv_fds(
+            sock.fileno(), _behind(fds, got), count, _behind(data, have), size - have,
+            flags | waiting,
+        )
+
     try:
+        deadline = _deadline(sock.gettimeout())
         while True:
-            result = _call(receive_more, sock, select.POLLIN)
+            try:
+                result = _transfer(call, sock, _POLLIN, deadline)
+            except OSError as error:
+                # These take nothing of what is queued.
+                if have and (lossless or isinstance(error, (BlockingIOError, socket.timeout))):
+                    break
+                raise
             have, got = have + result, got + count[0]
             # A call that waits for all comes back after a signal with what it has.
-            if not whole or result == 0 or have == size:
+            if not whole or result == 0 or have == size or sock.type != socket.SOCK_STREAM:
                 break
-        files.extend(map(wrap, fds[0:got]))
-        return ffi.buffer(data, have)[:], files
+        _hand_over(fds[0:got], kind or io.FileIO, owners)
+        return _content(data, have), owners
     except BaseException:
-        # The files own the first of them.
-        _lib.ancillary_close_fds(fds + len(files), room - len(files))
-        for file in files:
-            file.close()
+        _close(fds[0:room], owners)
         raise
 
 
 def pass_creds(sock, on=True):
-    """Asks for the sender's identity with each message that the socket receives."""
-    _call(lambda: _lib.ancillary_set_passcred(sock.fileno(), on))
+    """Ask for the sender's identity with each message that the socket receives."""
+    _check(_lib.ancillary_set_passcred(sock.fileno(), on))
 
 
 def send_creds(sock, data=b""):
-    """Sends data with this process's identity, and returns how many bytes have gone."""
-    data = _bytes(data)
-    return _call(
-        lambda: _lib.ancillary_send_creds(
-            sock.fileno(), ffi.NULL, data or ffi.NULL, len(data), _lib.ANCILLARY_INTR
-        ),
-        sock, select.POLLOUT,
-    )
+    """Send data with this process's identity, and return how many bytes have gone."""
+    data = _as_bytes(data)
+
+    def call(flags):
+        return _lib.ancillary_send_creds(sock.fileno(), _NULL, data or _NULL, len(data), flags)
+
+    return _transfer(call, sock, _POLLOUT, _deadline(sock.gettimeout()))
 
 
-def receive_creds(sock, size):
-    """Receives up to size bytes, and returns them with the identity of their sender.
+def receive_creds(sock, size, lossless=False):
+    """Receive up to size bytes, and return them with the identity of their sender.
 
-    No bytes mean that the peer has closed; the identity is that of nobody then.
+    No bytes mean that the peer has closed; the identity is that of nobody then. Files that come
+    with them are an OSError; with lossless the message stays queued then.
     """
-    creds = ffi.new("struct ancillary_creds *")
-    data = ffi.new("char[]", size)
-    have = _call(
-        lambda: _lib.ancillary_recv_creds(sock.fileno(), creds, data, size, _lib.ANCILLARY_INTR),
-        sock, select.POLLIN,
-    )
-    return ffi.buffer(data, have)[:], Creds(creds.pid, creds.uid, creds.gid)
+    creds, data = _creds(), _buffer(size)
+
+    def call(flags):
+        flags |= _LOSSLESS if lossless else 0
+        return _lib.ancillary_recv_creds(sock.fileno(), creds, data, size, flags)
+
+    have = _transfer(call, sock, _POLLIN, _deadline(sock.gettimeout()))
+    return _content(data, have), _identity(creds[0])
 
 
 def peer(sock):
-    """The identity of the process on the other end."""
-    creds = ffi.new("struct ancillary_creds *")
-    _call(lambda: _lib.ancillary_peer_creds(sock.fileno(), creds))
+    """Return the identity of the process on the other end."""
+    creds = _creds()
+    _check(_lib.ancillary_peer_creds(sock.fileno(), creds))
+    return _identity(creds[0])
+
+
+class Message(NamedTuple):
+    """A message of a channel. Its files are the caller's to close, each or with the message."""
+
+    type: int
+    id: int
+    data: bytes
+    files: list
+    pid: int = 0  # imsg: the process of the sender, as that says
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for file in self.files:
+            file.close()
+
+
+class Channel:
+    """One end of a connected stream socket, on which messages travel whole.
+
+    It owns the socket, sock. size and files are how much data, and how many files, a message has at
+    most, on either side. The format is PLAIN, the library's own, or IMSG or IMSG_OLD, that of
+    OpenBSD and what it was before 2025: there a message has one file at most, and less than 65520
+    bytes. With lossless, files that the process cannot have open stay queued: it is an OSError, and
+    the message can be received later.
+
+    It waits as the socket does. With the timeout 0 a message that cannot go is a BlockingIOError,
+    or has been taken and waits: events() tells what to poll the channel for, which has a fileno, as
+    selectors and asyncio want it. Receive until there is a BlockingIOError before polling.
+
+    One thread at a time uses a channel, and no handler of a signal that may have interrupted it.
+    """
+
+    def __init__(self, sock, size=65536, files=253, format=PLAIN, lossless=False):
+        self.sock = sock
+        # A header, and up to a multiple of 8.
+        room = (size + 16 + 7) // 8 * 8
+        memory = _buffer(room), _ints([-1] * (2 * files)), _buffer(room), _ints([-1] * files)
+        self._channel = _channel(format, _LOSSLESS if lossless else 0, *memory)
+        self._drop = weakref.finalize(self, _drop, self._channel, memory)
+
+    def send(self, type, id=0, data=b"", files=(), more=False, take=False):
+        """Send a message.
+
+        It has gone then, or waits in the channel, where the socket does not wait that long; if it
+        raises, it has not been taken, unless the handler of a signal has raised. With more it may
+        wait for the next one and go with it.
+
+        Files, or descriptors, stay the caller's. Their message is taken only if they can go at
+        once; with take it may wait, because the channel takes duplicates.
+        """
+        files, data, deadline = list(files), _as_bytes(data), _deadline(self.sock.gettimeout())
+        numbers = [file if isinstance(file, int) else file.fileno() for file in files]
+        copies, fds = [], None
+        try:
+            if take:
+                copies.extend(map(os.dup, numbers))
+            fds = _ints(copies if take else numbers)
+            frame = _frame(type, id, data, fds)
+            flags = (_TAKE if take else 0) | (_MORE if more else 0)
+            self._transfer(_lib.ancillary_channel_send, _POLLOUT, deadline, frame, flags)
+        finally:
+            if take:
+                # The library has written -1 where it has taken one.
+                _close(copies if fds is None else fds[0:len(files)], [])
+        if not more:
+            try:
+                self._transfer(_lib.ancillary_channel_flush, _POLLOUT, deadline)
+            except OSError:
+                pass  # It has been taken. What goes wrong with it, the next call tells.
+
+    def flush(self):
+        """Send what waits."""
+        deadline = _deadline(self.sock.gettimeout())
+        self._transfer(_lib.ancillary_channel_flush, _POLLOUT, deadline)
+
+    def receive(self, kind=None):
+        """Receive the next message, with files of that kind, or None when the peer has closed."""
+        frame, owners = _frame(0, 0, b"", _ints([])), []
+        deadline = _deadline(self.sock.gettimeout())
+        if not self._transfer(_lib.ancillary_channel_recv, _POLLIN, deadline, frame):
+            return None
+        came = frame[0]
+        fds = list(came.fds[0:came.nfds]) if came.nfds else []
+        data = _content(came.data, came.len) if came.len else b""
+        # The channel closes those in its own memory, and nobody else does, until they leave that.
+        try:
+            _forget(came.fds, len(fds))
+            _hand_over(fds, kind or io.FileIO, owners)
+            return Message(came.type, came.id, data, owners, came.pid)
+        except BaseException:
+            _forget(came.fds, len(fds))
+            _close(fds, owners)
+            raise
+
+    def events(self):
+        """What to poll for: select.POLLIN and select.POLLOUT or'ed together, 0 after the end."""
+        return _check(_lib.ancillary_channel_events(self._channel))
+
+    def fileno(self):
+        """The descriptor of the socket, to be polled."""
+        return self.sock.fileno()
+
+    def close(self):
+        """Close the socket, and what has come and not been received, or waits to be sent."""
+        self._drop()
+        self.sock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _transfer(self, function, event, deadline, frame=None, flags=0):
+        arguments = [self._channel] if frame is None else [self._channel, frame]
+
+        def call(waiting):
+            # Another file may have the number of a socket that is closed.
+            self._channel[0].sock = self.sock.fileno()
+            if self.sock.fileno() < 0:
+                return -errno.EBADF
+            return function(*arguments, flags | waiting)
+
+        return _transfer(call, self.sock, event, deadline)
+
+
+def _drop(channel, _memory):
+    """Close what a channel holds, whose memory is there until then."""
+    _lib.ancillary_channel_drop(channel)
+
+
+# The handler of a signal runs between any two steps of Python, and can raise. So a number that C
+# returns is in memory that was there before the call; and the object that is to own it is made
+# first, and takes it in a step of its own. Which descriptors have an owner, the owners show.
+
+
+def _flags(creds=False, pidfd=False, rights=True):
+    options = (_PASSCRED, creds), (_PASSPIDFD, pidfd), (_NORIGHTS, not rights)
+    return _DONTWAIT | sum(flag for flag, on in options if on)
+
+
+def _make_socket(function, *arguments):
+    """Call a function that returns a descriptor, and return a socket that owns it."""
+    results, owners = [], []
+
+    def call(_):
+        # No step of Python lies between the return of the function and the list.
+        results[:] = map(function, *arguments)
+        return results[0]
+
+    try:
+        _transfer(call, None, 0, _deadline(socket.getdefaulttimeout()))
+        _hand_over(results, socket.socket, owners)
+        return owners[0]
+    except BaseException:
+        _close(results, owners)
+        raise
+
+
+def _hand_over(fds, kind, owners):
+    """Have objects of that kind take descriptors over, and put them into owners."""
+    for fd in fds:
+        owner = kind.__new__(kind)
+        owners.append(owner)
+        if issubclass(kind, io.IOBase):
+            access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+            mode = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "r+"}[access]
+            kind.__init__(owner, fd, mode)
+        else:
+            kind.__init__(owner, -1, -1, -1, fd)
+
+
+def _close(fds, owners):
+    """Close descriptors, each once, whether one of the owners has taken it over or not."""
+    numbers = set(fds)
+    for owner in owners:
+        try:
+            numbers.discard(owner.fileno())
+            if isinstance(owner, io.IOBase):
+                owner.close()
+            else:
+                # It could be too early for close().
+                numbers.add(owner.detach())
+        except (AttributeError, RecursionError, ValueError):
+            pass  # It has taken nothing.
+    rest = _ints(list(numbers))
+    _lib.ancillary_close_fds(rest, len(numbers))
+
+
+def _transfer(call, sock, event, deadline):
+    """Make a call until it is neither interrupted nor too early, and return its result."""
+    while True:
+        # Also whether it blocks is the other side's to change, if that has been given the socket.
+        result = call(_INTR if deadline is None else _INTR | _DONTWAIT)
+        if result == -errno.EAGAIN and _waits(sock, deadline):
+            _wait(sock, event, deadline)
+        elif result != -errno.EINTR:
+            return _check(result)
+
+
+def _waits(sock, deadline):
+    """Whether it is for Python to wait: not if the kernel has, for as long as SO_RCVTIMEO says."""
+    if deadline is None:
+        return sock is None or not os.get_blocking(sock.fileno())
+    return deadline != 0
+
+
+def _wait(sock, event, deadline):
+    """Wait with functions that gevent and eventlet have put others in the place of."""
+    left = None if deadline is None else deadline - time.monotonic()
+    if left is not None and left <= 0:
+        raise socket.timeout("timed out")  # TimeoutError, since Python 3.10
+    if sock is None:
+        # The kernel tells nobody when another process is ready for a connection.
+        time.sleep(0.01)
+    elif hasattr(select, "poll"):
+        waiting = select.poll()
+        waiting.register(sock, event)
+        waiting.poll(None if left is None else left * 1000)
+    else:
+        reading = event == _POLLIN
+        select.select([sock] if reading else [], [] if reading else [sock], [], left)
+
+
+def _deadline(timeout):
+    """When a call has to end: None for never, and 0 if it does not wait."""
+    return timeout and time.monotonic() + timeout
+
+
+def _check(result):
+    """Return the result of a function of the library, or raise its error."""
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return result
+
+
+def _identity(creds):
     return Creds(creds.pid, creds.uid, creds.gid)
 
 
-def _bytes(data):
+def _as_bytes(data):
     """What is like bytes, as socket.send takes it, and not a string."""
     return memoryview(data).tobytes()
 
@@ -156,19 +520,3 @@ def _encoded(path):
     if b"\0" in path:
         raise ValueError("embedded null byte")
     return path
-
-
-def _call(function, sock=None, events=0):
-    """Calls a function until it is neither interrupted nor early, and raises its error."""
-    while True:
-        result = function()
-        if result >= 0:
-            return result
-        if result == -errno.EAGAIN and sock is not None and sock.gettimeout():
-            # Python has made the socket non-blocking, to wait so.
-            waiting = select.poll()
-            waiting.register(sock, events)
-            if not waiting.poll(sock.gettimeout() * 1000):
-                raise socket.timeout("timed out")  # TimeoutError, since Python 3.10
-        elif result != -errno.EINTR:
-            raise OSError(-result, os.strerror(-result))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """Makes _ancillary.py, for cffi's ABI mode, of the header that is installed: no compiler is needed.
 
     python build_ancillary.py DIRECTORY
@@ -24,12 +25,14 @@ def installed_header():
 
 
 def declarations(header):
-    """What cffi understands of the header: its flags as numbers, types and functions."""
+    """What cffi understands of the header: its constants as numbers, types and functions."""
     flags = re.findall(r"^#define (\w+) \(1 << (\d+)\)", header, flags=re.M)
+    numbers = re.findall(r"^#define \w+ \d+\n", header, flags=re.M)
     header = re.sub(r"^#ifdef __cplusplus.*?^#endif", "", header, flags=re.M | re.S)
     header = re.sub(r"^#(.*\\\n)*.*", "", header, flags=re.M)
     header = re.sub(r"ANCILLARY_MUST_CHECK|ANCILLARY_NONNULL\(\d\)", "", header)
-    return "".join(f"#define {name} {1 << int(bit)}\n" for name, bit in flags) + SYSTEM + header
+    numbers += [f"#define {name} {1 << int(bit)}\n" for name, bit in flags]
+    return "".join(numbers) + SYSTEM + header
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Passes files between processes, as ../README.md says.
 
+// What is not used here is for others.
+#[allow(dead_code)]
 mod ancillary;
 
-use ancillary::Creds;
+use ancillary::{Channel, Creds, MORE, PLAIN};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, ErrorKind, Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -18,7 +22,9 @@ const USAGE: &str = "\
 Usage: pass send SOCKET N [PAYLOAD]
        pass recv SOCKET MAX [TIMES]
        pass creds SOCKET [TIMES]
-       pass peer SOCKET";
+       pass peer SOCKET
+       pass tell SOCKET N [PAYLOAD]
+       pass hear SOCKET MAX [TIMES]";
 
 const PAYLOAD_ROOM: usize = 65536;
 
@@ -55,15 +61,19 @@ fn unnamed(content: &str) -> io::Result<File> {
     Ok(file)
 }
 
+fn make_files(count: usize) -> io::Result<Vec<File>> {
+    let content = |i| format!("file {i} of {count}, made by {}\n", process::id());
+    (1..=count).map(|i| unnamed(&content(i))).collect()
+}
+
 /// Sends, and closes the files and the socket.
 fn send_and_close(sock: UnixStream, count: usize, payload: &[u8]) -> io::Result<usize> {
     if count == 0 {
-        return ancillary::send_creds(&sock, payload);
+        return ancillary::send_creds(&sock, payload, 0);
     }
-    let content = |i| format!("file {i} of {count}, made by {}\n", process::id());
-    let files: Vec<File> = (1..=count).map(|i| unnamed(&content(i))).collect::<Result<_, _>>()?;
+    let files = make_files(count)?;
     let borrowed: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-    ancillary::send(&sock, &borrowed, payload)
+    ancillary::send(&sock, &borrowed, payload, 0)
 }
 
 fn send_one(sock: UnixStream, count: usize, payload: &[u8]) -> io::Result<bool> {
@@ -76,7 +86,7 @@ fn send_one(sock: UnixStream, count: usize, payload: &[u8]) -> io::Result<bool> 
 fn send_lines(path: &Path, count: usize) -> io::Result<bool> {
     let mut fine = true;
     loop {
-        let sock = ancillary::connect(path)?;
+        let sock = ancillary::connect(path, 0)?;
         let mut line = Vec::new();
         if io::stdin().lock().read_until(b'\n', &mut line)? == 0 {
             return Ok(fine);
@@ -86,24 +96,52 @@ fn send_lines(path: &Path, count: usize) -> io::Result<bool> {
     }
 }
 
+fn tell(sock: UnixStream, count: usize, payload: &[u8]) -> io::Result<bool> {
+    let number = process::id();
+    let mut channel = Channel::new(sock, PAYLOAD_ROOM, count, PLAIN, 0);
+    let mut files = make_files(count)?.into_iter().map(Into::into).collect();
+    channel.send(1, number, payload, &[], MORE)?;
+    channel.send_owned(2, number, payload, &mut files, MORE)?;
+    channel.send(3, number, b"", &[], MORE)?;
+    channel.flush(0)?;
+    drop(channel);
+    say(format!("sent {count} descriptors, {} bytes", payload.len()).as_bytes())?;
+    Ok(true)
+}
+
+fn hear(sock: UnixStream, room: usize) -> io::Result<()> {
+    let mut channel = Channel::new(sock, PAYLOAD_ROOM, room, PLAIN, 0);
+    while let Some(message) = channel.receive(0)? {
+        let (count, length) = (message.files.len(), message.data.len());
+        let (kind, id) = (message.kind, message.id);
+        say(format!("message {kind} from {id}: {count} descriptors, {length} bytes").as_bytes())?;
+        say(&[b"payload: ", &message.data[..]].concat())?;
+        print_all(message.files)?;
+    }
+    Ok(())
+}
+
+fn print_all(files: Vec<OwnedFd>) -> io::Result<()> {
+    files
+        .into_iter()
+        .try_for_each(|file| io::copy(&mut File::from(file), &mut io::stdout()).map(drop))
+}
+
 fn receive_files(sock: UnixStream, room: usize) -> io::Result<()> {
     let mut payload = vec![0; PAYLOAD_ROOM];
-    let (length, files) = ancillary::receive_all(&sock, room, &mut payload)?;
+    let (length, files) = ancillary::receive(&sock, room, &mut payload, ancillary::WAITALL)?;
     if length == 0 {
         return Err(closed());
     }
     say(format!("received {} descriptors, {length} bytes", files.len()).as_bytes())?;
     say(&[b"payload: ", &payload[..length]].concat())?;
-    for file in files {
-        io::copy(&mut File::from(file), &mut io::stdout())?;
-    }
-    Ok(())
+    print_all(files)
 }
 
 fn receive_creds(sock: UnixStream) -> io::Result<()> {
     ancillary::pass_creds(&sock)?;
     let mut payload = vec![0; PAYLOAD_ROOM];
-    let (length, sender) = ancillary::receive_creds(&sock, &mut payload)?;
+    let (length, sender) = ancillary::receive_creds(&sock, &mut payload, 0)?;
     if length == 0 {
         return Err(closed());
     }
@@ -122,7 +160,7 @@ fn serve(
     times: usize,
     receive: impl Fn(UnixStream) -> io::Result<()>,
 ) -> io::Result<bool> {
-    let listener = ancillary::listen(path, 0o600)?;
+    let listener = ancillary::listen(path, 0o600, ancillary::REPLACE)?;
     let mut fine = true;
     let served = (0..times).try_for_each(|_| {
         let (sock, _) = listener.accept()?;
@@ -135,7 +173,7 @@ fn serve(
 }
 
 fn peer(path: &Path) -> io::Result<bool> {
-    let other = ancillary::peer(&ancillary::connect(path)?)?;
+    let other = ancillary::peer(&ancillary::connect(path, 0)?)?;
     say(identity(other).as_bytes()).map(|()| true)
 }
 
@@ -151,14 +189,16 @@ fn run(arguments: &[&OsStr]) -> Option<io::Result<bool>> {
     let one = OsStr::new("1");
     Some(match (command.to_str()?, rest) {
         ("send", [count, payload]) if *payload == "-" => send_lines(path, number(count)?),
-        ("send", [count, payload @ ..]) if payload.len() <= 1 => {
+        (command @ ("send" | "tell"), [count, payload @ ..]) if payload.len() <= 1 => {
             let (count, payload) = (number(count)?, payload.first().map(|p| p.as_bytes()));
-            ancillary::connect(path)
-                .and_then(|sock| send_one(sock, count, payload.unwrap_or_default()))
+            let send = if command == "send" { send_one } else { tell };
+            ancillary::connect(path, 0)
+                .and_then(|sock| send(sock, count, payload.unwrap_or_default()))
         }
-        ("recv", [room, times @ ..]) if times.len() <= 1 => {
+        (command @ ("recv" | "hear"), [room, times @ ..]) if times.len() <= 1 => {
             let (room, times) = (number(room)?, number(times.first().unwrap_or(&one))?);
-            serve("recv", path, times, |sock| receive_files(sock, room))
+            let receive = if command == "recv" { receive_files } else { hear };
+            serve(command, path, times, |sock| receive(sock, room))
         }
         ("creds", times) if times.len() <= 1 => {
             serve("creds", path, number(times.first().unwrap_or(&one))?, receive_creds)

@@ -1,6 +1,7 @@
 /* Messages to oneself by way of dbus-daemon(1), which listens at SOCKET in the
  * environment, and is told to let 16 descriptors pass with a message. */
 
+#include "bus_message.h"
 #include "check.h"
 #include "kit.h"
 
@@ -12,124 +13,7 @@
 
 enum { ALLOWED = 16 };
 
-/* --- messages, as the D-Bus specification has them --- */
-
-enum { METHOD_CALL = 1, METHOD_RETURN };
-enum { NO_REPLY_EXPECTED = 1 };
-enum { PATH = 1, MEMBER = 3, DESTINATION = 6, SIGNATURE = 8, UNIX_FDS };
-enum { FIXED = 16, LONGEST = 1000 };
-
-struct message {
-	unsigned char data[LONGEST];
-	size_t len;
-	int fds[MOST];
-	size_t nfds;
-};
-
-static void add_byte(struct message *message, size_t byte)
-{
-	CHECK(message->len < LONGEST);
-	message->data[message->len++] = (unsigned char)byte;
-}
-
-static void align(struct message *message, size_t to)
-{
-	while (message->len % to)
-		add_byte(message, 0);
-}
-
-static void put_number(unsigned char *place, size_t number)
-{
-	for (size_t i = 0; i < 4; i++)
-		place[i] = (unsigned char)(number >> 8 * i);
-}
-
-static size_t number_at(const unsigned char *place)
-{
-	return place[0] | (size_t)place[1] << 8 | (size_t)place[2] << 16 | (size_t)place[3] << 24;
-}
-
-static void add_number(struct message *message, size_t number)
-{
-	unsigned char bytes[4];
-
-	align(message, 4);
-	put_number(bytes, number);
-	for (size_t i = 0; i < 4; i++)
-		add_byte(message, bytes[i]);
-}
-
-static void add_text(struct message *message, const char *text)
-{
-	do
-		add_byte(message, (unsigned char)*text);
-	while (*text++);
-}
-
-/* Begins a header field; what is of this type is to follow. */
-static void add_field(struct message *message, size_t field, const char *type)
-{
-	align(message, 8);
-	add_byte(message, field);
-	add_byte(message, 1);
-	add_text(message, type);
-}
-
-static void add_text_field(struct message *message, size_t field, const char *type, const char *text)
-{
-	add_field(message, field, type);
-	add_number(message, strlen(text));
-	add_text(message, text);
-}
-
-static size_t aligned(size_t len)
-{
-	return (len + 7) / 8 * 8;
-}
-
-static size_t fields_of(const struct message *message)
-{
-	return number_at(message->data + 12);
-}
-
-static size_t body_of(const struct message *message)
-{
-	return FIXED + aligned(fields_of(message));
-}
-
-/* A call that has an array of so many descriptors as its argument, if any. */
-static struct message call(const char *destination, const char *member, size_t nfds)
-{
-	struct message message = { .len = 0 };
-	size_t body;
-
-	add_byte(&message, 'l');
-	add_byte(&message, METHOD_CALL);
-	add_byte(&message, nfds ? NO_REPLY_EXPECTED : 0);
-	add_byte(&message, 1);
-	add_number(&message, 0);
-	add_number(&message, 1);
-	add_number(&message, 0);
-	add_text_field(&message, PATH, "o", "/org/freedesktop/DBus");
-	add_text_field(&message, DESTINATION, "s", destination);
-	add_text_field(&message, MEMBER, "s", member);
-	if (nfds > 0) {
-		add_field(&message, SIGNATURE, "g");
-		add_byte(&message, 2);
-		add_text(&message, "ah");
-		add_field(&message, UNIX_FDS, "u");
-		add_number(&message, nfds);
-	}
-	put_number(message.data + 12, message.len - FIXED);
-	align(&message, 8);
-	body = message.len;
-	if (nfds > 0)
-		add_number(&message, nfds * 4);
-	for (size_t i = 0; i < nfds; i++)
-		add_number(&message, i);
-	put_number(message.data + 4, message.len - body);
-	return message;
-}
+/* --- messages --- */
 
 /* Receives so many bytes more of a message, with whatever comes along. */
 static void receive_more(int sock, struct message *message, size_t len)
@@ -153,7 +37,7 @@ static struct message receive(int sock, unsigned char type)
 		receive_more(sock, &message, FIXED);
 		CHECK(message.data[0] == 'l' && message.data[3] == 1);
 		receive_more(sock, &message,
-			     body_of(&message) - FIXED + number_at(message.data + 4));
+			     body_at(message.data) - FIXED + number_at(message.data + 4));
 		if (message.data[1] == type)
 			return message;
 		CHECK_IS(message.nfds, 0);
@@ -182,12 +66,9 @@ static void agree(int sock, const char *line, const char *expected)
 
 static void authenticate(int sock)
 {
-	char user[20], line[100] = "AUTH EXTERNAL ";
+	char line[100];
 
-	snprintf(user, sizeof user, "%lu", (unsigned long)geteuid());
-	for (const char *digit = user; *digit; digit++)
-		snprintf(line + strlen(line), sizeof line - strlen(line), "%02x", *digit);
-	strcat(line, "\r\n");
+	write_auth(line, sizeof line);
 	/* A zero byte comes first, on some systems with credentials. */
 	CHECK_OK(ancillary_send_creds(sock, NULL, "", 1, 0), 1);
 	agree(sock, line, "OK ");
@@ -215,7 +96,7 @@ static int join(char *name, size_t size)
 	message = call("org.freedesktop.DBus", "Hello", 0);
 	send_message(sock, &message, NULL, 0);
 	message = receive(sock, METHOD_RETURN);
-	snprintf(name, size, "%s", (const char *)message.data + body_of(&message) + 4);
+	snprintf(name, size, "%s", (const char *)message.data + body_at(message.data) + 4);
 	CHECK(name[0] == ':');
 	return sock;
 }
@@ -231,7 +112,7 @@ static void pass_through(int sock, const char *name, const int *files, size_t co
 	send_message(sock, &sent, files, count);
 	received = receive(sock, METHOD_CALL);
 	CHECK_IS(received.nfds, count);
-	body = received.data + body_of(&received);
+	body = received.data + body_at(received.data);
 	CHECK_IS(number_at(body), count * 4);
 	for (size_t i = 0; i < count; i++)
 		CHECK_IS(number_at(body + 4 + i * 4), i);

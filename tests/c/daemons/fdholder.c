@@ -1,74 +1,17 @@
 /* Descriptors left with s6-fdholderd(8), which listens at SOCKET in the
  * environment, and lets us store, list and retrieve names that begin with
- * "kept/".
- *
- * Requests and answers are the length of what follows (32 bits, the most
- * significant byte first), how many descriptors there are (16 bits), and a
- * payload.  That of a request begins with a letter, that of an answer with 0 or
- * an error number.  A name is its length, its bytes and a zero byte. */
+ * "kept/". */
 
 #include "check.h"
+#include "fdholder_message.h"
 #include "kit.h"
 
 #include <ancillary.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-enum { HEADER = 6, SPACE = 500 };
-
-struct message {
-	unsigned char data[HEADER + SPACE];
-	size_t len;
-	int fd;
-};
-
 /* --- requests and answers --- */
-
-static struct message request(char letter)
-{
-	struct message message = { .data = { 0 }, .len = HEADER, .fd = -1 };
-
-	message.data[message.len++] = (unsigned char)letter;
-	return message;
-}
-
-static void add_byte(struct message *message, unsigned char byte)
-{
-	message->data[message->len++] = byte;
-}
-
-static void add_name(struct message *message, const char *name)
-{
-	size_t len = strlen(name);
-
-	CHECK(len < 256 && message->len + len + 2 <= sizeof message->data);
-	add_byte(message, (unsigned char)len);
-	memcpy(message->data + message->len, name, len + 1);
-	message->len += len + 1;
-}
-
-static void send_request(int sock, struct message *message)
-{
-	size_t payload = message->len - HEADER, nfds = message->fd >= 0;
-
-	CHECK(payload < 65536);
-	message->data[2] = (unsigned char)(payload >> 8);
-	message->data[3] = (unsigned char)payload;
-	message->data[5] = (unsigned char)nfds;
-	CHECK_OK(ancillary_send_fds(sock, &message->fd, nfds, message->data, message->len, 0),
-		 message->len);
-}
-
-static size_t number_at(const unsigned char *data, size_t bytes)
-{
-	size_t number = 0;
-
-	for (size_t i = 0; i < bytes; i++)
-		number = number << 8 | data[i];
-	return number;
-}
 
 /* The payload of an answer; a descriptor comes with its first byte. */
 static struct message receive_answer(int sock)
@@ -98,7 +41,9 @@ static struct message ask(struct message question)
 	CHECK(path);
 	sock = ancillary_connect(path, SOCK_STREAM, 0);
 	CHECK(sock >= 0);
-	send_request(sock, &question);
+	CHECK_OK(ancillary_send_fds(sock, &question.fd, question.fd >= 0, question.data,
+				    question.len, 0),
+		 question.len);
 	answer = receive_answer(sock);
 	close_files(&sock, 1);
 	return answer;
@@ -114,49 +59,24 @@ static int outcome(struct message answer)
 
 static int store(const char *name, int fd)
 {
-	/* Until when, as TAI64N: some 73 thousand million years from now. */
-	static const unsigned char never[12] = { 0x60 };
-	struct message message = request('S');
-
-	memcpy(message.data + message.len, never, sizeof never);
-	message.len += sizeof never;
-	add_name(&message, name);
-	message.fd = fd;
-	return outcome(ask(message));
+	return outcome(ask(store_request(name, fd)));
 }
 
 static struct message retrieve(const char *name)
 {
-	struct message message = request('R');
-
-	/* It is kept. */
-	add_byte(&message, 0);
-	add_name(&message, name);
-	return ask(message);
+	return ask(retrieve_request(name));
 }
 
 static int delete(const char *name)
 {
-	struct message message = request('D');
-
-	add_name(&message, name);
-	return outcome(ask(message));
+	return outcome(ask(delete_request(name)));
 }
 
-/* The names in a list, in any order. */
 static void check_list(const char *const *names, size_t count)
 {
-	struct message list = ask(request('L'));
-	const char *end = (const char *)list.data + list.len;
-	size_t found = 0;
+	struct message list = ask(list_request());
 
-	CHECK(list.len >= 5);
-	CHECK_IS(list.data[0], 0);
-	CHECK_IS(number_at(list.data + 1, 4), count);
-	for (const char *name = (const char *)list.data + 5; name < end; name += strlen(name) + 1)
-		for (size_t i = 0; i < count; i++)
-			found += strcmp(name, names[i]) == 0;
-	CHECK_IS(found, count);
+	check_names(list.data, list.len, names, count);
 }
 
 /* --- what is kept --- */

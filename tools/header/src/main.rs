@@ -3,15 +3,19 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The sources of what C sees, in the order in which the header presents it.
-const TOPICS: [&str; 10] = [
+/// The sources of what C sees, in `src/c`, in the order in which the header presents it.
+const TOPICS: [&str; 14] = [
     "constants.rs",
-    "identity.rs",
     "version.rs",
-    "fd.rs",
     "fds.rs",
+    "place.rs",
     "msg.rs",
     "creds.rs",
+    "control.rs",
+    "frame.rs",
+    "channel.rs",
+    "channel_send.rs",
+    "channel_recv.rs",
     "peer.rs",
     "rendezvous.rs",
     "ancil.rs",
@@ -46,7 +50,7 @@ fn generate(root: &Path) -> String {
         cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml can be read");
     let mut sources = cbindgen::Builder::new().with_config(config);
     for topic in TOPICS {
-        sources = sources.with_src(root.join("src").join(topic));
+        sources = sources.with_src(root.join("src/c").join(topic));
     }
     let mut header = Vec::new();
     sources.generate().expect("the header can be generated").write(&mut header);
