@@ -363,13 +363,13 @@ class TestInterruptions < Minitest::Test
                                    Fiddle::TYPE_INT, need_gvl: true)
 
   def setup
-    @names = "@ancillary-#{Process.pid}-0"
+    @names = 0
     @ours, @theirs = UNIXSocket.pair
     @calls = [
       -> { Ancillary.receive_files(@ours, 3, 4)[1] },
       -> { Ancillary.receive_files(@ours, 3, 4, whole: true, as: UNIXSocket)[1] },
-      -> { [Ancillary.listen(@names = @names.succ)] },
-      -> { [Ancillary.connect(@names)] },
+      -> { [Ancillary.listen(new_name)] },
+      -> { [Ancillary.connect(@name)] },
       -> { messages }
     ]
     @calls.each { |call| prepared { @made = call.call } }
@@ -379,6 +379,11 @@ class TestInterruptions < Minitest::Test
 
   def teardown
     [@ours, @theirs].each(&:close)
+  end
+
+  # No other process has one, nor this one a second time.
+  def new_name
+    @name = "@ancillary-#{Process.pid}-#{@names += 1}"
   end
 
   # Two channels, and what has come on one of them.
@@ -403,10 +408,10 @@ class TestInterruptions < Minitest::Test
   # is closed afterwards: IO#close itself loses a descriptor when it is interrupted.
   def prepared
     Ancillary.send_files(@theirs, [@theirs] * 3, "data")
-    listener = Ancillary.listen(@names = @names.succ)
+    listener = Ancillary.listen(new_name)
     yield
   ensure
-    [*@made, listener].each(&:close)
+    [*@made, listener].compact.each(&:close)
     @made = nil
     @ours.recv_nonblock(4, exception: false)
   end
