@@ -105,6 +105,7 @@ programs! {
     send;
     signals;
     stream;
+    switched and "calls.c" and "labelling.c";
     threads;
     timeouts and "calls.c";
     waitall;

@@ -16,7 +16,7 @@ use std::process::Command;
 const LIMITS: [(&str, usize, u64, u64); 6] = [
     ("fd", 1, 176, 3),
     ("fds", 1, 286, 3),
-    ("lossless", 1, 628, 4),
+    ("lossless", 1, 632, 4),
     ("msg", 1, 460, 3),
     ("fds", 16, 590, 18),
     ("fds", 253, 4185, 255),

@@ -1,7 +1,7 @@
 //! What carries one system call: its header and its control data, in one place. Payload, names and
 //! descriptors are its callers'.
 
-use super::control::{Buffer, Messages, Writer, WORDS};
+use super::control::{self, Buffer, Messages, Writer, WORDS};
 use super::descriptors;
 use super::payload::Window;
 use crate::sys::{self, Errno, How, Result};
@@ -45,6 +45,12 @@ impl Arrival<'_> {
     #[inline(always)]
     pub fn control_cut(&self) -> bool {
         self.flags & libc::MSG_CTRUNC != 0
+    }
+
+    /// Whether a descriptor would have had room beside what came.
+    #[inline(always)]
+    pub fn has_room_left(&self) -> bool {
+        self.room.wrapping_sub(self.control.len()) >= control::SPACE_OF_INT
     }
 
     /// Whether nothing of it was cut off.

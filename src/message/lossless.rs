@@ -173,10 +173,14 @@ fn consume_found(
     found: &Found,
     others: usize,
 ) -> Result<Received> {
-    if receiver.slots.since(before) > 0 {
+    let fds = receiver.slots.since(before);
+    if fds > 0 {
         let room = match found.uncertain {
             false => 0,
-            true => control::room(0).saturating_add(others),
+            // As much as the look had is enough.
+            true => control::room(0).saturating_add(found.received.others).min(
+                control::room(receiver.slots.free().saturating_add(fds)).saturating_add(others),
+            ),
         };
         return consume::<LARGEST>(receiver, before, found.received, room);
     }
@@ -189,16 +193,7 @@ fn consume_found(
     consumed
 }
 
-/// Consumes what was peeked, whose descriptors are in the slots since `before`, and proves that
-/// they went with the bytes.
-///
-/// With no room for control data the kernel has to discard descriptors, and says so (MSG_CTRUNC).
-/// It says the same where something else has no room, which comes with every message that it comes
-/// with at all: that is seen in the peek. Then, and where the peek got more than was asked for,
-/// there is room for all but the descriptors: they went if the kernel puts some there instead, or
-/// finds no place for these in the table, and says so. Counts of bytes tell nothing: what was out
-/// of band when it was passed over can be in its place when something else has been sent so
-/// (MSG_OOB).
+/// Consumes what was peeked, whose descriptors are in the slots since `before`, if it is that.
 ///
 /// A datagram is consumed whole however little of it is read.
 #[inline(always)]
@@ -212,7 +207,7 @@ fn consume<const N: usize>(
     let window = peeked_at(receiver, peeked.bytes, &mut parts);
     let (mut carrier, how) = (Carrier::<N>::new(), sys::DONTWAIT | sys::CLOEXEC);
     match carrier.receive(receiver.sock, &mut None, window, room, how) {
-        Ok(came) if came.control_cut() || brings_fds(&came) => {
+        Ok(came) if prove(&came, &peeked) => {
             descriptors::discard(came.messages());
             Ok(Received { bytes: came.bytes, ..peeked })
         }
@@ -224,6 +219,25 @@ fn consume<const N: usize>(
     }
 }
 
+/// Whether the descriptors that were peeked went with the bytes that came.
+///
+/// With no room for control data the kernel has to discard them, and says so (MSG_CTRUNC). It says
+/// the same of credentials, and the like, that come because an option has been switched on since the
+/// peek; but that parts messages which came together: then the bytes are fewer. (Alone the count
+/// tells nothing: what was out of band when it was passed over can be in the place of other bytes
+/// when something else has been sent so, MSG_OOB.)
+///
+/// Where the peek got more than was asked for, or more than descriptors, there is room for all but
+/// them: they went if the kernel puts some there instead; or cuts although there is room left, for
+/// then it finds no place for them in the table.
+#[inline(always)]
+fn prove(came: &Arrival, peeked: &Received) -> bool {
+    match came.room {
+        0 => came.control_cut() && came.bytes == peeked.bytes,
+        _ => brings_fds(came) || came.control_cut() && came.has_room_left(),
+    }
+}
+
 #[inline(always)]
 fn brings_fds(came: &Arrival) -> bool {
     came.messages().any(|message| matches!(message, Message::Fds(_)))
@@ -231,6 +245,7 @@ fn brings_fds(came: &Arrival) -> bool {
 
 /// Keeps bytes with which the descriptors that were peeked did not go. They can be others, of
 /// another sender, than those that were peeked; but these took the numbers that a pidfd needs.
+/// What was cut is what came because an option has been switched on since, and is not told.
 #[cold]
 #[inline(never)]
 fn keep_bytes(
@@ -244,7 +259,7 @@ fn keep_bytes(
         true => receiver.slots.close_since(before),
         false => receiver.slots.close_fds_since(before),
     }
-    Received { namelen: peeked.namelen, ..receiver.take(came) }
+    Received { namelen: peeked.namelen, lost: None, ..receiver.take(came) }
 }
 
 /// Where bytes go that have been peeked: of a stream never more than these, behind which something

@@ -183,7 +183,7 @@ pub fn sort(messages: Messages, slots: &mut Slots, bytes: usize) -> Received {
 /// security label, or time stamps in more forms than one, because there is room for all else. Only
 /// the room left and a full table tell these apart.
 fn why_cut(came: &Arrival, full: bool, surplus: bool) -> Option<Errno> {
-    let taken = came.room.wrapping_sub(came.control.len()) < control::SPACE_OF_INT;
+    let taken = !came.has_room_left();
     match (full, taken) {
         _ if taken && surplus => None,
         (true, _) => Some(Errno::MFILE),
