@@ -73,7 +73,7 @@ struct world {
 
 /* One call to receive: what was asked for, and what came of it. */
 struct call {
-	enum { RECV_FDS, RECV_FD, RECV_MSG } function;
+	enum { RECV_FDS, RECV_FD, RECV_MSG, RECV_CREDS } function;
 	unsigned int flags;
 	bool markers;
 	size_t room; /* for payload */
@@ -89,6 +89,7 @@ struct call {
 	int pidfd;
 	unsigned int came; /* the flags of a struct ancillary_msg */
 	int error;
+	bool no_sender; /* it failed for want of one alone (RECV_CREDS), which is no other result */
 	size_t consumed; /* bytes of a stream */
 	bool at_mark; /* one was next when it was made */
 	size_t queued, unread; /* messages and bytes there then: more can come meanwhile */

@@ -104,14 +104,24 @@ void check_bytes(const struct world *w, const struct call *c, size_t place,
 	}
 }
 
+/* Of nothing from a socket that has an end. */
+static bool is_like_the_end(const struct world *w, const struct call *c)
+{
+	return !c->no_sender && c->result == 0 && w->type == SOCK_SEQPACKET;
+}
+
 void check_sender(struct world *w, const struct call *c, const struct ancillary_creds *sender)
 {
 	const struct ancillary_creds nobody = { 0, (uid_t)-1, (gid_t)-1 };
 	bool told = passes(w, CREDS) && sender && !is_nobody(sender);
 
+	if (c->function != RECV_MSG && c->function != RECV_CREDS)
+		return;
 	MUST(w, !(c->came & ANCILLARY_HAS_CREDS) == !told, "credentials came, or did not");
 	MUST(w, same_sender(&c->creds, told ? sender : &nobody), "the credentials are %d %u %u",
 	     (int)c->creds.pid, c->creds.uid, c->creds.gid);
+	if (c->function == RECV_CREDS)
+		MUST(w, c->no_sender == !told || is_like_the_end(w, c), "no sender, or one");
 	w->counts.without_sender += passes(w, CREDS) && !sender;
 }
 
@@ -218,8 +228,8 @@ static void judge_datagram(struct world *w, struct call *c)
 	MUST(w, c->result == (ssize_t)lesser(m.len, c->markers ? 1 : c->room), "message of %zu",
 	     m.len);
 	check_bytes(w, c, 0, &m, 0, (size_t)c->result);
+	check_sender(w, c, &m.sender);
 	if (c->function == RECV_MSG) {
-		check_sender(w, c, &m.sender);
 		check_came(w, c, ANCILLARY_DATA_TRUNCATED, cut);
 		check_came(w, c, NO_FLAG, false);
 		judge_loss(w, c, &fate, pidfd, m.sender.pid);

@@ -51,7 +51,7 @@ void judge_loss(struct world *w, const struct call *c, const struct fate *fate, 
 void check_bytes(const struct world *w, const struct call *c, size_t place,
 		 const struct message *m, size_t from, size_t size);
 
-/* Checks that this sender is told, or none: NULL, or nobody. */
+/* Checks that this sender is told, or none: NULL, or nobody; of calls that tell one. */
 void check_sender(struct world *w, const struct call *c, const struct ancillary_creds *sender);
 
 /* Checks that a flag, or one of several, came exactly when it had to. */

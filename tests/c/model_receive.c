@@ -77,9 +77,11 @@ static void decide(struct world *w, struct call *c)
 	c->function = chance(50) ? RECV_MSG : chance(85) ? RECV_FDS : RECV_FD;
 	if (c->function == RECV_FD && (!next_message(w) || (w->lossless && !safe_for_one(w))))
 		c->function = RECV_FDS;
+	else if (c->function == RECV_FDS && chance(25))
+		c->function = RECV_CREDS;
 	c->flags = 0;
 	c->markers = c->function == RECV_FD || chance(10);
-	c->slots = c->function == RECV_FD ? 1 : some_slots();
+	c->slots = c->function == RECV_FD ? 1 : c->function == RECV_CREDS ? 0 : some_slots();
 	c->free = some_free();
 	if (c->function == RECV_FD) {
 		if (w->lossless)
@@ -157,6 +159,20 @@ static void call_recv_fd(struct world *w, struct call *c)
 		errno = CHECK_ERRNO;
 }
 
+static void call_recv_creds(struct world *w, struct call *c)
+{
+	c->creds = (struct ancillary_creds){ 12345, 12345, 12345 };
+	c->result = ancillary_recv_creds(w->sock[THERE], &c->creds, c->markers ? NULL : arena + GAP,
+					 c->markers ? 0 : c->room, c->flags);
+	c->came = c->creds.pid != 0 ? ANCILLARY_HAS_CREDS : 0;
+	c->no_sender = c->result == -ENOMSG;
+	if (c->no_sender) {
+		c->result = (ssize_t)watched.consumed;
+		if (errno == ENOMSG)
+			errno = CHECK_ERRNO;
+	}
+}
+
 static void call_recv_msg(struct world *w, struct call *c)
 {
 	static struct iovec iov[MOST_BUFFERS];
@@ -196,6 +212,11 @@ static void send_meanwhile(void)
 	errno = error;
 }
 
+static const char *const functions[] = { [RECV_FDS] = "recv_fds",
+					 [RECV_FD] = "recv_fd",
+					 [RECV_MSG] = "recv_msg",
+					 [RECV_CREDS] = "recv_creds" };
+
 static void make(struct world *w, struct call *c)
 {
 	rlim_t limit = 0;
@@ -206,6 +227,7 @@ static void make(struct world *w, struct call *c)
 	c->came = 0;
 	c->error = 0;
 	c->pidfd = -1;
+	c->no_sender = false;
 	c->at_mark = is_at_mark(w);
 	c->queued = w->queued;
 	c->unread = unread(w);
@@ -217,6 +239,8 @@ static void make(struct world *w, struct call *c)
 		call_recv_fd(w, c);
 	else if (c->function == RECV_MSG)
 		call_recv_msg(w, c);
+	else if (c->function == RECV_CREDS)
+		call_recv_creds(w, c);
 	else
 		c->result = ancillary_recv_fds(w->sock[THERE],
 					       c->slots > 0 || chance(50) ? c->fds : NULL, &c->nfds,
@@ -230,7 +254,7 @@ static void make(struct world *w, struct call *c)
 	note(w,
 	     "%s%s%s%s%s, room for %zu bytes%s in %zu, %zu descriptors, %zu numbers free: "
 	     "%zd, %zu descriptors, flags %#x, error %d; %zu consumed of %zu",
-	     c->function == RECV_FD ? "recv_fd" : c->function == RECV_FDS ? "recv_fds" : "recv_msg",
+	     functions[c->function],
 	     c->flags & ANCILLARY_DONTWAIT ? " DONTWAIT" : "",
 	     c->flags & ANCILLARY_INTR ? " INTR" : "",
 	     c->flags & ANCILLARY_WAITALL ? " WAITALL" : "",

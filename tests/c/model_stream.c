@@ -175,7 +175,6 @@ static int pidfd_may_be(const struct world *w, const struct call *c, const struc
 static void judge_message(struct world *w, const struct call *c, const struct range *range,
 			  const struct fate *fate, size_t n)
 {
-	check_sender(w, c, range->one_sender ? &range->sender : NULL);
 	check_came(w, c, ANCILLARY_DATA_TRUNCATED, false);
 	check_came(w, c, NO_FLAG, false);
 	judge_loss(w, c, fate, pidfd_may_be(w, c, range, fate, n), range->sender.pid);
@@ -317,7 +316,9 @@ static void judge_what_came(struct world *w, struct call *c)
 		     "it ended early, at %zu bytes", n);
 	if (c->result < 0)
 		check_nothing_came(w, c);
-	else if (c->function == RECV_MSG)
+	else
+		check_sender(w, c, range.one_sender ? &range.sender : NULL);
+	if (c->result >= 0 && c->function == RECV_MSG)
 		judge_message(w, c, &range, &fate, n);
 	pass(w, c, n);
 	if (c->result >= 0)
