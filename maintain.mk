@@ -6,6 +6,7 @@
 #   make check        the tests
 #   make check-c      those in C alone, for which no Rust is needed but that of the library
 #   make check-make   what make does in folders of any name, and with what lies in the way
+#   make check-mutants   whether they notice when a rule of the core is broken
 #   make check-as-user   those that it matters for, as a user without privileges, offline (as root)
 #   make check-hostile   the examples against a peer that does its worst, for a minute
 #   make check-valgrind  the C tests under valgrind
@@ -46,7 +47,7 @@ TESTS = $(if $(VENDOR),VENDOR=$(call full,$(VENDOR))) $(CARGO) test --locked $(O
 	--target-dir $(BUILD)/check
 EXAMPLES := $(patsubst c-examples/%.c,$(BUILD)/examples/%,$(wildcard c-examples/*.c))
 
-.PHONY: examples demo html bench bench-build check check-c check-make check-as-user fuzz check-hostile check-valgrind \
+.PHONY: examples demo html bench bench-build check check-c check-make check-mutants check-as-user fuzz check-hostile check-valgrind \
 	check-threads check-msrv check-deb cross-check kernel-check compare-abi abi map header check-header picture
 
 $(BUILD)/examples/%: c-examples/%.c c-examples/service.h include/ancillary.h $(STATIC)
@@ -107,6 +108,9 @@ check-c: all
 check-make: | $(MARK)
 	$(TESTS) --test make
 
+check-mutants: | $(MARK)
+	$(TESTS) --test mutants -- --nocapture
+
 check-as-user: | $(MARK)
 	CARGO=$(call quote,$(CARGO)) VENDOR=$(call quote,$(VENDOR)) sh tools/check-as-user.sh $(BUILD)/user \
 		$(ONLY)
@@ -133,7 +137,7 @@ check-hostile: | $(MARK)
 check-valgrind: | $(MARK)
 	ANCILLARY_REQUIRE_ALL= ANCILLARY_TEST_SHARE=10 CHECK_SECONDS=300 RING_PASSES=50000 \
 	ANCILLARY_TEST_RUNNER='valgrind -q --num-callers=20 --fair-sched=try --error-exitcode=99 --suppressions=tools/memcheck.supp' \
-	$(TESTS) --test behaviour shared -- --skip appear --skip mixed --skip model --skip replace
+	$(TESTS) --test behaviour shared -- --skip appear --skip mixed --skip shared::model --skip replace
 
 # The library itself is not instrumented. The sanitizer's runtime stands in front of the C library,
 # and sees from the arguments of sendmsg(2) and recvmsg(2) which memory they read and write, also that

@@ -28,6 +28,7 @@ type Names = BTreeSet<String>;
 const NOT_RUN: &[(&str, &str)] = &[
     ("make check-c", ".ci/run does; it runs the same tests in C"),
     ("make check-make", ".ci/run does; it takes minutes"),
+    ("make check-mutants", ".ci/run does; it takes minutes"),
     ("make check-as-user", ".ci/run does; it runs the same tests, and needs root"),
     ("make check", "this test is a part of it"),
     ("make check-hostile", ".ci/run does; it takes a minute"),

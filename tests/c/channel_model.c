@@ -311,10 +311,30 @@ static long refused(int error)
 	return -1;
 }
 
+/* Whether this is a look at what a receive behind it is to take, for which there is room for
+ * descriptors; and whether there has been one.  No less can be taken than was seen. */
+static bool is_look(const struct call *call)
+{
+	const struct msghdr *message = (const struct msghdr *)call->arguments[1];
+
+	return call->arguments[2] & MSG_PEEK && message->msg_controllen > 0;
+}
+
+static bool looked;
+
+static bool can_be_short(const struct call *call)
+{
+	/* Looking ahead, without descriptors, sees all that is there. */
+	if (call->number == SYS_recvmsg && call->arguments[2] & MSG_PEEK)
+		return is_look(call);
+	return call->number == SYS_sendmsg || !looked;
+}
+
 static long spoiled(const struct call *call)
 {
 	static const int passing[] = { ENOBUFS, ENOMEM, ETOOMANYREFS };
 	bool sending = call->number == SYS_sendmsg;
+	long result;
 	unsigned dice;
 
 	if (!cutting || (!sending && call->number != SYS_recvmsg))
@@ -327,11 +347,14 @@ static long spoiled(const struct call *call)
 	if (dice < 25 && sending)
 		return refused(passing[between(&fault_state, 0, LENGTH(passing) - 1)]);
 	if (dice < 35 && !sending && plan.lossless)
-		return with_full_table(call);
-	/* Looking ahead, without descriptors, sees all that is there. */
-	if (dice < 70 && !(call->arguments[2] & MSG_PEEK))
-		return with_fewer_bytes(call);
-	return make_call(call);
+		result = with_full_table(call);
+	else if (dice < 70 && can_be_short(call))
+		result = with_fewer_bytes(call);
+	else
+		result = make_call(call);
+	if (!sending)
+		looked = is_look(call) && result >= 0;
+	return result;
 }
 
 /* --- sending --- */

@@ -435,6 +435,14 @@ static void send_to_nobody(void)
 	msg = room_for(sizeof name);
 	CHECK_OK(ancillary_recv_msg(server, &msg, 0), 3);
 	take_arrived(&received, 1, &file, 1);
+	/* It was, and installed, when the name could not be written. */
+	ask(busy);
+	msg = room_for(sizeof name);
+	msg.name = (void *)8;
+	CHECK_ERR(ancillary_recv_msg(server, &msg, 0), EFAULT);
+	CHECK_IS(msg.nfds, 0);
+	CHECK_IS(received, -1);
+	check_nothing_there(server);
 	close_files((int[]){ stream, busy, client, server, file }, 5);
 }
 
