@@ -1054,6 +1054,10 @@ ANCILLARY_NONNULL(1) ANCILLARY_NONNULL(2);
  * in msg_flags) are made so.  Control messages that are not known are skipped.
  * Nothing behind msg_controllen bytes is read, whatever lengths they claim.
  *
+ * io_uring has the header, and what it points to, until the completion has
+ * come: a wait for it that fails, as when a signal comes, has ended nothing.
+ * Wait again, or cancel, and keep them as long.
+ *
  * Two things cannot be known afterwards.  Where control data was discarded
  * (MSG_CTRUNC), ANCILLARY_FDS_SURPLUS is set if nfds descriptors came, and
  * else ANCILLARY_FDS_LOST with EIO in error.  And name is set to msg_name:

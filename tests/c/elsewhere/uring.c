@@ -50,8 +50,12 @@ static struct completion completed(void)
 {
 	struct io_uring_cqe *cqe;
 	struct completion completion;
+	int waited;
 
-	CHECK_IS(io_uring_wait_cqe(&ring, &cqe), 0);
+	do
+		waited = io_uring_wait_cqe(&ring, &cqe);
+	while (waited == -EINTR);
+	CHECK_IS(waited, 0);
 	completion = (struct completion){ cqe->user_data, cqe->res, cqe->flags };
 	io_uring_cqe_seen(&ring, cqe);
 	return completion;
