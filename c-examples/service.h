@@ -305,6 +305,7 @@ static inline void farewell(int number)
  * ancillary_listen(3); connections inherit what the flags say. Returns -1 also after a signal. */
 static inline int listen_on_name(const char *name, mode_t mode, unsigned flags, struct stat *file)
 {
+    long long deadline = now() + 5000;
     memset(file, 0, sizeof *file);
     while (!caught) {
         int fd = ancillary_listen(name, SOCK_STREAM | SOCK_NONBLOCK, mode,
@@ -313,12 +314,14 @@ static inline int listen_on_name(const char *name, mode_t mode, unsigned flags, 
             memset(file, 0, sizeof *file);
         if (fd >= 0)
             return fd;
-        if (fd == -EAGAIN) /* Another process is just replacing a socket in that directory. */
+        /* Somebody has a lock on the directory: another process that is just replacing a socket, or
+         * one that never lets go. The library would wait as long, and let no signal in. */
+        if (fd == -EAGAIN && now() < deadline)
             wait_for(NULL, 0, 10);
         else if (fd == -ENOPROTOOPT && (flags & ANCILLARY_NORIGHTS))
             flags &= ~ANCILLARY_NORIGHTS; /* Linux before 6.16: they come, and have to be closed. */
         else
-            return fail(name, strerror(errno));
+            return fail(name, strerror(fd == -EAGAIN ? EBUSY : -fd));
     }
     return -1;
 }

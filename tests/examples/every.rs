@@ -1,8 +1,9 @@
 //! What holds for every program: how it is built, and what it says of wrong arguments.
 
-use crate::common::program::{example, signal_state, user, with_signals, End, Program, ENDINGS};
+use crate::common::program::ENDINGS;
+use crate::common::program::{example, signal_state, until, user, with_signals, End, Program};
 use crate::common::{compiler, missing, run_ok, source, works, Link, TempDir};
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -326,5 +327,51 @@ fn a_signal_that_was_ignored_stays_ignored() {
 fn a_signal_that_was_blocked_ends_a_program_all_the_same() {
     for ending in [ENDINGS[0], ENDINGS[1]] {
         each_service("", "INT,TERM,HUP", |_, program| program.end_with(ending));
+    }
+}
+
+// ---- Waiting to listen ------------------------------------------------------------------------
+
+/// Who may read the directory of a socket can lock it. Then the library waits, while a socket that
+/// nobody listens on is to be replaced, and so do these.
+#[test]
+fn a_start_beside_a_lock_ends() {
+    let dir = TempDir::new();
+    let lock = File::open(dir.path()).expect("the folder");
+    lock.lock().expect("the lock");
+    let user = user().to_string();
+    let services: [(&str, &[&str], &[&str]); 4] = [
+        ("echo_server", &[], &[]),
+        ("opend", &[], &[&user]),
+        ("whoami", &["listen"], &[]),
+        ("worker", &[], &["true"]),
+    ];
+    let begin = |kind: &str| {
+        services.map(|(name, before, behind)| {
+            let socket = dir.path().join(format!("{name}.{kind}"));
+            drop(UnixListener::bind(&socket).expect("a socket"));
+            let mut command = Command::new(example(name, Link::Shared));
+            let program = Program::start(command.args(before).arg(&socket).args(behind));
+            (name, socket, program)
+        })
+    };
+    let waiting = begin("a");
+    for (_, _, program) in begin("b") {
+        until("it waits", || signal_state(program.pid(), ENDINGS[1].0)[1].then_some(()));
+        program.end_at_once_with(ENDINGS[1]);
+        assert_eq!(program.all_lines().len(), 1);
+    }
+    for (name, socket, program) in waiting {
+        assert_eq!(program.end(), End::Exited(1));
+        let why = "Device or resource busy";
+        assert_eq!(program.complaints(), [format!("{name}: {}: {why}", socket.display())]);
+        assert!(program.all_lines().is_empty());
+        assert!(socket.exists(), "it is as it was");
+    }
+    drop(lock);
+    for (_, socket, program) in begin("c") {
+        program.says("Listening ");
+        program.end_with(ENDINGS[1]);
+        assert!(!socket.exists());
     }
 }
