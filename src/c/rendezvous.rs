@@ -86,8 +86,9 @@ use libc::{c_char, c_int, c_uint, mode_t};
 ///   -EINVAL         path NULL, or `@` alone; a type, mode or flag not known.
 ///   -ENOPROTOOPT    ANCILLARY_PASSPIDFD before Linux 6.5, ANCILLARY_NORIGHTS
 ///                   before Linux 6.16.
-///   -EAGAIN         ANCILLARY_DONTWAIT, and another process is just replacing
-///                   a socket in that directory.
+///   -EAGAIN         ANCILLARY_DONTWAIT, and somebody has that lock: a process
+///                   that is just replacing a socket there, or one that keeps
+///                   it.  Try again, for some seconds at the most.
 ///   -EINTR          ANCILLARY_INTR, and a signal was handled.
 ///   -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS, -ENOLCK, -ENOSPC, -EDQUOT
 ///                   A table, memory or the file system is full.
