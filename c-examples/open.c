@@ -31,13 +31,19 @@ enum { REFUSED = 2 };
 /* What a request is for, by its type. */
 static const char *const modes[] = {"?", "r", "w", "rw", "a"};
 
-/* Asks for the file. Returns 0 with a descriptor of it, REFUSED, or -1. */
-static int ask(struct ancillary_channel *server, const char *path, const char *flags, int *file)
+/* Returns the type of a request, 0 for none. */
+static uint32_t find_mode(const char *flags)
 {
-    struct ancillary_frame answer, request = {.data = path, .len = strlen(path)};
-    for (uint32_t i = 1; i < sizeof modes / sizeof modes[0]; i++)
-        if (strcmp(flags, modes[i]) == 0)
-            request.type = i;
+    uint32_t mode = sizeof modes / sizeof modes[0] - 1;
+    while (mode > 0 && strcmp(flags, modes[mode]) != 0)
+        mode--;
+    return mode;
+}
+
+/* Asks for the file. Returns 0 with a descriptor of it, REFUSED, or -1. */
+static int ask(struct ancillary_channel *server, const char *path, uint32_t mode, int *file)
+{
+    struct ancillary_frame answer, request = {.type = mode, .data = path, .len = strlen(path)};
     int result = ancillary_channel_send(server, &request, 0);
     /* The server may refuse before it has read all, and close: then there is an answer to read. */
     if (result < 0 && result != -EPIPE && result != -ECONNRESET)
@@ -73,13 +79,18 @@ int main(int argc, char **argv)
 {
     static struct endpoint server;
     char **given = begin(argc, argv, "open", usage, "", 3, 3);
-    const char *path = given[1], *flags = given[2];
+    const char *name = socket_name(given[0]), *path = given[1], *flags = given[2];
+    uint32_t mode = find_mode(flags);
     int file = -1;
-    int sock = connect_to_name(socket_name(given[0]));
+    if (!mode) {
+        fail(flags, "not one of r, w, rw and a");
+        return EXIT_FAILURE;
+    }
+    int sock = connect_to_name(name);
     if (sock < 0)
         return EXIT_FAILURE;
     open_endpoint(&server, sock, 0);
-    int result = ask(&server.channel, path, flags, &file);
+    int result = ask(&server.channel, path, mode, &file);
     close_endpoint(&server);
     if (result == REFUSED)
         return REFUSED;

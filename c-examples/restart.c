@@ -471,6 +471,9 @@ static void note_request(int number)
 static int open_listeners(char **ports)
 {
     struct sockaddr_in address;
+    for (size_t i = 0; ports[i]; i++) /* All of them, before anybody can connect to one. */
+        if (check_port(ports[i], 0) < 0)
+            return -1;
     for (; *ports; listening++) {
         if ((listeners[listening] = listen_on_port(*ports++, &address)) < 0)
             return -1;

@@ -108,11 +108,20 @@ static inline void show_usage(FILE *to, int status)
     exit(status);
 }
 
+static inline int asks_for_usage(const char *argument)
+{
+    return strcmp(argument, "-h") == 0 || strcmp(argument, "--help") == 0;
+}
+
 static const char *option_values[128]; /* By their letters; of one that was not given NULL. */
 
+/* In place of the most, where there are no options: what stands behind the least is a command's. */
+enum { COMMAND = -1 };
+
 /* What every program begins with. Reads options in front of the arguments, `known` as in getopt(3);
- * -h and --help are so always. Returns the arguments, of which there are `least` to `most`. Else
- * it prints the usage, where that is asked for or not followed, and ends the program. */
+ * -h and --help are so always, wherever they stand in front of a `--`. Returns the arguments, of
+ * which there are `least` to `most`. Else it prints the usage, where that is asked for or not
+ * followed, and ends the program. */
 static inline char **begin(int argc, char **argv, const char *name, const char *usage,
                            const char *known, int least, int most)
 {
@@ -124,20 +133,21 @@ static inline char **begin(int argc, char **argv, const char *name, const char *
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
             exit(EXIT_FAILURE);
+    if (argc < 2)
+        show_usage(stdout, EXIT_SUCCESS);
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0 && (most != COMMAND || i <= least); i++)
+        if (asks_for_usage(argv[i]))
+            show_usage(stdout, EXIT_SUCCESS);
     snprintf(options, sizeof options, "+h%s", known);
     opterr = 0;
-    for (int option = 0; option != -1;) {
-        if (argc < 2 || (optind < argc && strcmp(argv[optind], "--help") == 0))
-            show_usage(stdout, EXIT_SUCCESS);
-        option = getopt(argc, argv, options);
+    for (int option; (option = getopt(argc, argv, options)) != -1;) {
         if (option == 'h')
             show_usage(stdout, EXIT_SUCCESS);
         if (option == '?')
             show_usage(stderr, EXIT_FAILURE);
-        if (option != -1)
-            option_values[option] = optarg ? optarg : "";
+        option_values[option] = optarg ? optarg : "";
     }
-    if (argc - optind < least || argc - optind > most)
+    if (argc - optind < least || (most != COMMAND && argc - optind > most))
         show_usage(stderr, EXIT_FAILURE);
     return argv + optind;
 }
@@ -146,7 +156,7 @@ static inline char **begin(int argc, char **argv, const char *name, const char *
  * wrong place, of which a program that listens would make a file: it ends the program. */
 static inline const char *socket_name(const char *given)
 {
-    if (strcmp(given, "-h") == 0 || strcmp(given, "--help") == 0)
+    if (asks_for_usage(given))
         show_usage(stdout, EXIT_SUCCESS);
     if (given[0] == '-') {
         say(&err, "%s: %s: not the name of a socket: ./%s would be one", program_name, given, given);
@@ -326,14 +336,12 @@ static inline int listen_on_name(const char *name, mode_t mode, unsigned flags, 
     return -1;
 }
 
-/* Listens on a port of 127.0.0.1 (0: a free one), and says where that is. Returns -1 after a
- * complaint. */
+/* Listens on a port of 127.0.0.1 (0: a free one), which has been checked, and says where that is.
+ * Returns -1 after a complaint. */
 static inline int listen_on_port(const char *port, struct sockaddr_in *address)
 {
     const int on = 1;
     socklen_t len = sizeof *address;
-    if (check_port(port, 0) < 0)
-        return -1;
     *address = (struct sockaddr_in){.sin_family = AF_INET,
                                     .sin_port = htons((uint16_t)atoi(port)),
                                     .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};

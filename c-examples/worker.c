@@ -333,7 +333,7 @@ int main(int argc, char **argv)
     struct stat file;
     catch_signals();
     handle_signal(SIGCHLD, on_child);
-    char **command = begin(argc, argv, "worker", usage, "", 2, INT_MAX);
+    char **command = begin(argc, argv, "worker", usage, "", 2, COMMAND);
     const char *name = socket_name(*command++);
     if (arrange_descriptors() < 0)
         return EXIT_FAILURE;

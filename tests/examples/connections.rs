@@ -169,6 +169,16 @@ fn the_client_prints_the_answer() {
     }
 }
 
+#[test]
+fn what_is_for_others_asks_for_no_usage() {
+    let service = Service::start(Link::Shared, &["sh", "-c", "echo $0 $*; cat", "-h", "--help"]);
+    let mut command = Command::new(example("client", Link::Shared));
+    command.args(["--", "localhost", &service.port.to_string(), "--help"]);
+    let client = Program::start(&mut command);
+    assert_eq!(client.end(), End::Exited(0), "{:?}", client.complaints());
+    assert_eq!(client.all_lines(), ["-h --help", "--help"]);
+}
+
 /// Standard output can be non-blocking: that belongs to the open file, which others have as well.
 #[test]
 fn the_client_waits_for_who_reads_the_answer() {

@@ -97,19 +97,44 @@ const WRONG: [(&str, &[&[&str]]); 10] = [
     ("worker", &[&["socket"], &["-x", "true"], &["-x", "socket", "true"]]),
 ];
 
-/// Where the usage is asked for in the middle of arguments.
-const ASKED: [(&str, &[&str]); 10] = [
-    ("echo_server", &["-h", "name", "more"]),
-    ("opend", &["--help", "0"]),
-    ("opend", &["--", "-h", "0"]),
-    ("server", &["-b", "2", "--help"]),
-    ("server", &["-hb2", "127.0.0.1"]),
-    ("server", &["127.0.0.1", "0", "--help"]),
-    ("whoami", &["listen", "--help"]),
-    ("whoami", &["connect", "-h"]),
-    ("worker", &["--help", "true"]),
-    ("worker", &["-h", "true"]),
+/// What could be right, or wrong only because of one more, and how many of it are the program's own:
+/// in place of each of these, in front of each and behind the last, the usage can be asked for.
+const OWN: [(&str, &[&str], usize); 11] = [
+    ("channel", &["2"], 1),
+    ("client", &["127.0.0.1", "1", "text"], 3),
+    ("echo_client", &["name"], 1),
+    ("echo_server", &["name"], 1),
+    ("open", &["name", "/", "r"], 3),
+    ("opend", &["name", "0"], 2),
+    ("restart", &["-i", "0", "0"], 3),
+    ("server", &["-b", "2", "127.0.0.1", "0", "name"], 5),
+    ("whoami", &["listen", "name"], 2),
+    ("whoami", &["connect", "name"], 2),
+    // What stands behind these two is the command's.
+    ("worker", &["name"], 1),
 ];
+
+/// Others.
+const ASKED: [(&str, &[&str]); 4] = [
+    ("opend", &["--", "-h", "0"]),
+    ("server", &["-hb2", "127.0.0.1"]),
+    ("worker", &["-h", "true", "more"]),
+    ("worker", &["name", "--help", "more"]),
+];
+
+/// Arguments with which a program says how it is called.
+fn asking(name: &str) -> Vec<Vec<&'static str>> {
+    let mut all = vec![vec![], vec!["-h"], vec!["--help"]];
+    for (_, given, own) in OWN.iter().filter(|(other, ..)| *other == name) {
+        for (i, help) in (0..=*own).flat_map(|i| ["-h", "--help"].map(|help| (i, help))) {
+            let (before, behind) = given.split_at(i);
+            all.push([before, &[help], behind].concat());
+            all.push([before, &[help], behind.get(1..).unwrap_or_default()].concat());
+        }
+    }
+    all.extend(ASKED.iter().filter(|(other, _)| *other == name).map(|(_, asked)| asked.to_vec()));
+    all
+}
 
 #[test]
 fn usage_is_on_standard_output_when_asked_for_and_on_standard_error_when_wrong() {
@@ -123,9 +148,8 @@ fn usage_is_on_standard_output_when_asked_for_and_on_standard_error_when_wrong()
             let (out, err) = (program.all_lines().join("\n"), program.complaints().join("\n"));
             (program.end(), [out, err])
         };
-        let asked = ASKED.iter().filter(|(other, _)| *other == name).map(|(_, asked)| *asked);
-        for arguments in [&[][..], &["-h"], &["--help"]].into_iter().chain(asked) {
-            let (status, [out, err]) = run(arguments);
+        for arguments in asking(name) {
+            let (status, [out, err]) = run(&arguments);
             assert_eq!(status, End::Exited(0), "{name} {arguments:?}");
             assert!(out.starts_with(&begins) && err.is_empty(), "{out}{err}");
         }
@@ -190,6 +214,7 @@ fn errors_name_what_failed_and_why() {
     let no_file = "No such file or directory";
     let no_count = "not a number of connections, which is from 1 to 253";
     let no_user = "not the number of a user";
+    let no_mode = "not one of r, w, rw and a";
     let in_use = "Address already in use";
     let refused = "Connection refused";
     let cases: &[(&str, &[&str], &str, &str)] = &[
@@ -207,6 +232,10 @@ fn errors_name_what_failed_and_why() {
         ("echo_server", &[live], live, in_use),
         ("echo_server", &[plain], plain, "File exists"),
         ("open", &["", "/", "r"], "", no_file),
+        ("open", &[missing, "/", "x"], "x", no_mode),
+        ("open", &[missing, "/", ""], "", no_mode),
+        ("open", &[missing, "/", "rwa"], "rwa", no_mode),
+        ("open", &[missing, "/", "?"], "?", no_mode),
         ("open", &[missing, "/", "r"], missing, no_file),
         ("open", &[stale, "/", "r"], stale, refused),
         ("opend", &["", "0"], "", no_file),
@@ -223,6 +252,8 @@ fn errors_name_what_failed_and_why() {
         ("restart", &["=99"], "taking over", closed),
         ("restart", &["65536"], "65536", no_port),
         ("restart", &["http"], "http", no_port),
+        ("restart", &["0", "0", "http"], "http", no_port),
+        ("restart", &[taken, "http"], "http", no_port),
         ("restart", &[""], "", no_port),
         ("restart", &[taken], taken, in_use),
         ("server", &["-b", "0", "127.0.0.1", "0", stale], "0", no_count),

@@ -634,10 +634,6 @@ fn what_cannot_be_opened_is_said_and_nothing_is_made() {
         (Path::new("/dev/null"), "rw", libc::EOPNOTSUPP),
         (Path::new(""), "r", libc::EINVAL),
         (Path::new("relative"), "r", libc::EINVAL),
-        (&file, "", libc::EINVAL),
-        (&file, "x", libc::EINVAL),
-        (&file, "rwa", libc::EINVAL),
-        (&file, "R", libc::EINVAL),
     ] {
         assert_eq!(ask(&server, request(path, flags)).status, status, "{path:?} {flags}");
         refused(&mut server.open(path, flags));
@@ -1033,7 +1029,7 @@ fn closed_standard_descriptors_do_no_harm() {
     drop(stream);
     assert_eq!(start("open", &[&socket, &file, Path::new("w")]).end(), End::Exited(0));
     // Nobody hears why not; least of all the file.
-    assert_eq!(start("open", &[&socket, &file, Path::new("x")]).end(), End::Exited(2));
+    assert_eq!(start("open", &[&socket, dir.path(), Path::new("r")]).end(), End::Exited(2));
     assert_eq!(fs::read_to_string(&file).unwrap(), "content");
     server.signal(libc::SIGTERM);
     assert_eq!(server.end(), End::Exited(0));
