@@ -173,6 +173,59 @@ static void credentials_of_nobody(void)
 	}
 }
 
+/* --- what a recvmsg(2) made elsewhere has left --- */
+
+enum { WAYS = ANY_ROOM * 2 };
+
+static void begin_decode(unsigned how, unsigned room)
+{
+	begin(DECODE, how, room, STREAM);
+	if (how & NAMED)
+		add(20);
+	if (how & ANY_ROOM)
+		add(40);
+}
+
+/* With a pidfd or without, of which the kernel tells nobody. */
+static void nothing_is_taken_after_a_failure(void)
+{
+	for (unsigned how = 0; how < WAYS; how++) {
+		for (unsigned what = 0; what < 64; what++) {
+			begin_decode(how, 2);
+			add(BAD_MEMORY);
+			add(what);
+			follow_script(bytes, len);
+		}
+		for (unsigned which = 0; which < 8; which++) {
+			begin_decode(how, 2);
+			add(FAILURE + STEPS * which);
+			follow_script(bytes, len);
+		}
+	}
+}
+
+/* With fewer slots than descriptors, as many, and more; and with one that could not
+ * be installed. */
+static void what_is_cut_is_told_by_the_slots(void)
+{
+	for (unsigned how = 0; how < WAYS; how++) {
+		for (unsigned room = 0; room < 5; room++) {
+			for (unsigned gap = 0; gap < 4; gap++) {
+				begin_decode(how, room);
+				begin_message(CONTROL_CUT, 1);
+				add(RIGHTS);
+				add(TRUE);
+				add(3);
+				add(0);
+				for (unsigned i = 0; i < 3; i++)
+					add(i == gap ? NEGATIVE : NEXT);
+				add(0);
+				follow_script(bytes, len);
+			}
+		}
+	}
+}
+
 /* --- anything --- */
 
 static uint64_t state;
@@ -224,7 +277,12 @@ static void add_message(void)
 /* A script that is nearly true to what kernels do. */
 static void likely_script(void)
 {
-	begin(any(FUNCTIONS), any(3) ? 0 : any(16), any(4) ? any(8) : any(256), any(16));
+	unsigned function = any(FUNCTIONS), flags = any(3) ? 0 : any(64);
+
+	begin(function, flags, any(4) ? any(8) : any(256), any(16));
+	for (unsigned each = NAMED; function == DECODE && each <= ANY_ROOM; each *= 2)
+		if (flags & each)
+			add(any(2) ? any(16) : any(256));
 	for (unsigned steps = any(4); steps > 0; steps--) {
 		switch (any(8)) {
 		case 0:
@@ -279,4 +337,5 @@ static void kept_scripts(void)
 
 CHECK_MAIN(CASE(lengths_lie), CASE(more_is_said_than_there_is_room_for),
 	   CASE(one_message_claims_it_all), CASE(credentials_of_nobody),
+	   CASE(nothing_is_taken_after_a_failure), CASE(what_is_cut_is_told_by_the_slots),
 	   CASE(random_scripts), CASE(kept_scripts))

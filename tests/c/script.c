@@ -17,8 +17,49 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 
 enum { SCM_PIDFD_ = 4, MOST_CONTROL = 4096, MOST_SLOTS = 1000, ERRNO_BEFORE = 12345, SOCKET = 3 };
+
+/* --- who calls --- */
+
+static struct {
+	enum function function;
+	unsigned flags;
+	size_t room;
+	int *slots;
+	unsigned char *payload;
+	size_t len;
+} caller;
+
+/* A recvmsg(2) that the script makes, for DECODE. */
+static struct {
+	unsigned how;
+	/* The header, and what it points to: of exactly that size, for what watches memory. */
+	struct msghdr header;
+	unsigned char *memory;
+	size_t room;
+	char name[256];
+	size_t namelen;
+	ssize_t result;
+	/* What was made close-on-exec. */
+	int closing[MOST_SLOTS];
+	size_t closing_count;
+	/* What is open after a failure, of which the kernel tells nobody. */
+	int stray;
+} elsewhere;
+
+static bool is_old(void)
+{
+	return caller.function == OLD_RECV_FD || caller.function == OLD_RECV_FDS;
+}
+
+/* Whether what came is told in a struct ancillary_msg. */
+static bool has_msg(void)
+{
+	return caller.function == RECV_MSG ||
+	       (caller.function == DECODE && !(elsewhere.how & DROP));
+}
 
 /* --- descriptors --- */
 
@@ -217,6 +258,14 @@ static void expect_cut(size_t left)
 {
 	bool taken = left < CMSG_SPACE(sizeof(int));
 
+	/* How much room there was nobody knows afterwards. */
+	if (caller.function == DECODE) {
+		if (expected.nfds == expected.room)
+			expected.surplus = true;
+		else if (!expected.lost)
+			expected.lost = EIO;
+		return;
+	}
 	if (taken && expected.surplus)
 		return;
 	expected.lost = kernel.system & TABLE_FULL ? EMFILE : taken ? ENOBUFS : EACCES;
@@ -459,6 +508,18 @@ static int close_range_of(unsigned first, unsigned last)
 	return 0;
 }
 
+static int close_on_exec(int fd)
+{
+	const int *when = entry(fd);
+
+	if (!when || *when == 0)
+		wrong("%d is made close-on-exec, but it is not open", fd);
+	if (elsewhere.closing_count == MOST_SLOTS)
+		wrong("too many are made close-on-exec");
+	elsewhere.closing[elsewhere.closing_count++] = fd;
+	return 0;
+}
+
 static long scripted(const struct call *call)
 {
 	const long *a = call->arguments;
@@ -474,6 +535,8 @@ static long scripted(const struct call *call)
 	case SYS_close_range:
 		return close_range_of((unsigned)a[0], (unsigned)a[1]);
 	case SYS_fcntl:
+		if (caller.function == DECODE && a[1] == F_SETFD && a[2] == FD_CLOEXEC)
+			return close_on_exec((int)a[0]);
 		if (a[1] == F_DUPFD_CLOEXEC && !(kernel.system & TABLE_FULL))
 			return install(NEXT);
 		errno = EMFILE;
@@ -491,15 +554,6 @@ static long scripted(const struct call *call)
 }
 
 /* --- the call --- */
-
-static struct {
-	enum function function;
-	unsigned flags;
-	size_t room;
-	int *slots;
-	unsigned char *payload;
-	size_t len;
-} caller;
 
 static struct {
 	long value;
@@ -523,6 +577,111 @@ static void __attribute__((noinline)) dirty_the_stack(void)
 	pretend(left, sizeof left);
 	/* It is written for what it leaves. */
 	__asm__ volatile("" : : "r"(left) : "memory");
+}
+
+static void check_refused(long value, const struct msghdr *before, int open_before)
+{
+	if (value != -EINVAL || errno != EINVAL)
+		wrong("what cannot be meant gives %ld, and errno %d", value, errno);
+	if (memcmp(&elsewhere.header, before, sizeof *before) != 0 || books.open != open_before)
+		wrong("what cannot be meant changes something");
+}
+
+/* Arguments that cannot be meant: nothing is touched, and it can be decoded again. */
+static void decode_wrongly(struct ancillary_msg *msg)
+{
+	const struct msghdr header = elsewhere.header;
+	struct ancillary_msg bad = got.msg;
+	int open = books.open;
+
+	check_refused(ancillary_decode(&elsewhere.header, elsewhere.result, msg, 1), &header, open);
+	check_refused(ancillary_decode(&elsewhere.header, -4096, msg, 0), &header, open);
+	bad.size = 1;
+	check_refused(ancillary_decode(&elsewhere.header, elsewhere.result, &bad, 0), &header, open);
+	bad = got.msg;
+	bad.fds = NULL;
+	bad.nfds = 1;
+	check_refused(ancillary_decode(&elsewhere.header, elsewhere.result, &bad, 0), &header, open);
+	if (bad.pidfd != got.msg.pidfd || bad.flags != got.msg.flags)
+		wrong("what cannot be meant is filled");
+	if (elsewhere.result < 0)
+		return;
+	elsewhere.header.msg_control = NULL;
+	elsewhere.header.msg_controllen = 1;
+	check_refused(ancillary_decode(&elsewhere.header, elsewhere.result, msg, 0),
+		      &elsewhere.header, open);
+	elsewhere.header = header;
+}
+
+static void receive_elsewhere(void)
+{
+	struct iovec iov = { caller.payload, caller.len };
+	struct msghdr *header = &elsewhere.header;
+	size_t odd = elsewhere.how & ODD ? 1 : 0;
+
+	elsewhere.memory = malloc(elsewhere.room + odd);
+	if (!elsewhere.memory)
+		abort();
+	header->msg_iov = &iov;
+	header->msg_iovlen = 1;
+	header->msg_control = elsewhere.room ? elsewhere.memory + odd : NULL;
+	header->msg_controllen = elsewhere.room;
+	elsewhere.result = receive(header);
+	if (elsewhere.result < 0)
+		elsewhere.result = -errno;
+	if (elsewhere.result < 0)
+		elsewhere.stray = books.open;
+	/* The kernel never says more, and nobody would find out. */
+	if (header->msg_controllen > elsewhere.room)
+		header->msg_controllen = elsewhere.room;
+	header->msg_iov = NULL;
+	/* Without room for a name, the length is any. */
+	header->msg_name = elsewhere.how & NAMED ? elsewhere.name : NULL;
+	header->msg_namelen = (socklen_t)elsewhere.namelen;
+}
+
+static void decode(void)
+{
+	struct ancillary_msg *msg = elsewhere.how & DROP ? NULL : &got.msg;
+
+	receive_elsewhere();
+	memset(&got.msg, 'x', sizeof got.msg);
+	got.msg.size = sizeof got.msg;
+	got.msg.fds = caller.slots;
+	got.msg.nfds = caller.room;
+	if (elsewhere.how & WRONG_FIRST)
+		decode_wrongly(msg);
+	errno = ERRNO_BEFORE;
+	got.value = ancillary_decode(&elsewhere.header, elsewhere.result, msg, 0);
+	got.nfds = msg ? msg->nfds : 0;
+}
+
+/* Everything that came has been taken out, and what is delivered is close-on-exec. */
+static void check_decoded(void)
+{
+	bool is_name = has_msg() && elsewhere.how & NAMED && elsewhere.result >= 0;
+	size_t namelen = is_name ? elsewhere.namelen : 0, made = 0;
+	int open = books.open;
+
+	if (elsewhere.result >= 0 && !(elsewhere.header.msg_flags & MSG_CMSG_CLOEXEC))
+		made = got.nfds;
+	if (elsewhere.closing_count != made ||
+	    memcmp(elsewhere.closing, caller.slots, made * sizeof(int)) != 0)
+		wrong("%zu are made close-on-exec instead of %zu, or others",
+		      elsewhere.closing_count, made);
+	if (namelen > sizeof(struct sockaddr_un))
+		namelen = sizeof(struct sockaddr_un);
+	if (has_msg() && (got.msg.name != (is_name ? elsewhere.name : NULL) ||
+			  got.msg.namelen != namelen))
+		wrong("the name is at %p and has %zu bytes", got.msg.name, got.msg.namelen);
+	if (elsewhere.result >= 0) {
+		ssize_t again = ancillary_decode(&elsewhere.header, elsewhere.result, NULL, 0);
+
+		if (again != elsewhere.result || elsewhere.header.msg_controllen != 0 ||
+		    books.open != open)
+			wrong("something is left in the buffer");
+	}
+	free(elsewhere.memory);
 }
 
 static void make_the_call(void)
@@ -560,16 +719,14 @@ static void make_the_call(void)
 		got.value = ancil_recv_fd(SOCKET, caller.slots);
 		got.nfds = got.value == 0;
 		break;
+	case DECODE:
+		decode();
+		break;
 	default:
 		got.value = ancil_recv_fds(SOCKET, caller.slots, (unsigned)caller.room);
 		got.nfds = got.value > 0 ? (size_t)got.value : 0;
 		break;
 	}
-}
-
-static bool is_old(void)
-{
-	return caller.function >= OLD_RECV_FD;
 }
 
 /* What holds whatever the script says. */
@@ -594,10 +751,10 @@ static void check_books(void)
 		before = *when;
 		end_of(fd, "delivered");
 	}
-	if (caller.function == RECV_MSG && got.msg.pidfd != -1)
+	if (has_msg() && got.msg.pidfd != -1)
 		end_of(got.msg.pidfd, "delivered as a pidfd");
-	if (books.open)
-		wrong("%d descriptors are left open", books.open);
+	if (books.open != elsewhere.stray)
+		wrong("%d descriptors are left open instead of %d", books.open, elsewhere.stray);
 }
 
 static void check_errno(void)
@@ -632,7 +789,7 @@ static long expected_value(void)
 {
 	bool end = expected.bytes == 0 && (kernel.system & 3) != DGRAM;
 	bool nobody = same_creds(&expected.creds, &unknown);
-	bool strict = caller.function != RECV_MSG && !is_old();
+	bool strict = caller.function != RECV_MSG && caller.function != DECODE && !is_old();
 
 	if (kernel.error)
 		return -kernel.error;
@@ -649,6 +806,7 @@ static long expected_value(void)
 		return nobody && !end ? -ENOMSG : (long)expected.bytes;
 	case RECV_FDS:
 	case RECV_MSG:
+	case DECODE:
 		return (long)expected.bytes;
 	default:
 		if (expected.nfds)
@@ -679,7 +837,7 @@ static void check_as_expected(void)
 	if (got.nfds != expected.nfds ||
 	    memcmp(caller.slots, expected.slots, got.nfds * sizeof(int)) != 0)
 		wrong("%zu descriptors instead of %zu, or others", got.nfds, expected.nfds);
-	if (caller.function != RECV_MSG)
+	if (!has_msg())
 		return;
 	if (!same_creds(&expected.creds, &unknown))
 		flags |= ANCILLARY_HAS_CREDS;
@@ -698,25 +856,39 @@ static void check_as_expected(void)
 		      expected.pidfd);
 }
 
-static unsigned take_flags(void)
+static unsigned flags_of(unsigned bits)
 {
-	unsigned bits = take();
-
 	return (bits & WITH_DONTWAIT ? ANCILLARY_DONTWAIT : 0) |
 	       (bits & WITH_INTR ? ANCILLARY_INTR : 0) |
 	       (bits & WITH_WAITALL ? ANCILLARY_WAITALL : 0) |
 	       (bits & WITH_LOSSLESS ? ANCILLARY_LOSSLESS : 0);
 }
 
+/* What a recvmsg(2) made elsewhere has room for. */
+static void begin_elsewhere(unsigned bits)
+{
+	elsewhere.how = bits;
+	elsewhere.namelen = bits & NAMED ? take() : 77;
+	elsewhere.room = bits & ANY_ROOM ? take() * sizeof(size_t)
+					 : ancillary_control_size(caller.room);
+	if (bits & DROP)
+		caller.room = 0;
+	caller.flags = 0;
+}
+
 static void begin(void)
 {
+	unsigned bits;
+
 	clear_books();
 	memset(&kernel, 0, sizeof kernel);
 	memset(&expected, 0, sizeof expected);
 	memset(&got, 0, sizeof got);
 	memset(control.bytes, 0, sizeof control);
+	memset(&elsewhere, 0, sizeof elsewhere);
 	caller.function = take() % FUNCTIONS;
-	caller.flags = take_flags();
+	bits = take();
+	caller.flags = flags_of(bits);
 	caller.room = take();
 	if (caller.room == MANY_SLOTS)
 		caller.room = MOST_SLOTS;
@@ -730,8 +902,10 @@ static void begin(void)
 		caller.room = 253;
 	if (caller.function == RECV_FD || is_old())
 		caller.flags = 0;
+	if (caller.function == DECODE)
+		begin_elsewhere(bits);
 	expected.room = caller.room;
-	expected.wants_pidfd = caller.function == RECV_MSG;
+	expected.wants_pidfd = has_msg();
 	expected.pidfd = -1;
 	expected.creds = got.msg.creds = got.creds = unknown;
 	/* Of exactly that size, for what watches memory. */
@@ -750,10 +924,12 @@ void follow_script(const unsigned char *start, size_t len)
 	errno = ERRNO_BEFORE;
 	make_the_call();
 	check_errno();
+	if (caller.function == DECODE)
+		check_decoded();
 	on_call = make_call;
 	if (!(caller.flags & (ANCILLARY_WAITALL | ANCILLARY_LOSSLESS)))
 		check_as_expected();
-	if (caller.function == RECV_MSG)
+	if (has_msg())
 		check_msg();
 	check_books();
 	free(caller.slots);

@@ -21,7 +21,17 @@ void follow_script(const unsigned char *script, size_t len);
 /* The beginning: a function, the flags of the call, how many slots (MANY_SLOTS: more
  * than a control buffer has numbers), how many bytes of payload (0: marker bytes),
  * and the system. */
-enum function { RECV_FD, RECV_FDS, RECV_MSG, RECV_CREDS, OLD_RECV_FD, OLD_RECV_FDS, FUNCTIONS };
+enum function {
+	RECV_FD,
+	RECV_FDS,
+	RECV_MSG,
+	RECV_CREDS,
+	OLD_RECV_FD,
+	OLD_RECV_FDS,
+	/* The script makes the recvmsg(2), and has what that left taken apart. */
+	DECODE,
+	FUNCTIONS,
+};
 enum { MANY_SLOTS = 255 };
 
 /* Of the flags, which have these bits whatever their values are. */
@@ -30,6 +40,20 @@ enum {
 	WITH_INTR = 1 << 1,
 	WITH_WAITALL = 1 << 2,
 	WITH_LOSSLESS = 1 << 3,
+};
+
+/* The same of DECODE, which takes no flags. */
+enum {
+	/* Nobody wants what has come: the message is NULL. */
+	DROP = 1 << 0,
+	/* The buffer begins at an odd address. */
+	ODD = 1 << 2,
+	/* Calls with arguments that cannot be meant go first. */
+	WRONG_FIRST = 1 << 3,
+	/* Then there is a byte behind the system: how long the name is, as the header says. */
+	NAMED = 1 << 4,
+	/* The same: how many words of control data there is room for. */
+	ANY_ROOM = 1 << 5,
 };
 
 /* Of the system: the type of the socket in the lowest two bits, and */
