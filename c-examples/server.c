@@ -7,7 +7,8 @@
  * do with the client. It ends with SIGINT, SIGTERM or SIGHUP, or when the worker goes away.
  *
  * It listens on all addresses of ADDRESS, of both families: of localhost on 127.0.0.1 and ::1. It
- * does without those that this machine has not. That one is in use, or forbidden, is an error.
+ * does without those that this machine has not. That one is in use, or forbidden, is an error, and
+ * so are more than 16.
  *
  * With -b (bulk) the byte has the descriptors of all connections that are waiting, up to MAX,
  * which costs much less for each. Not every worker takes such messages: worker.c does.
@@ -31,7 +32,7 @@ static const char usage[] =
     "  PORT     a number; 0 picks a free one\n"
     "  WORKER   the path of a socket, which must be there already\n";
 
-enum { LISTENERS = 16 }; /* That many addresses of a host at the most. */
+enum { LISTENERS = 16 };
 static int listeners[LISTENERS];
 static size_t listening;
 
@@ -112,15 +113,21 @@ static int comes_before(const struct addrinfo *address, const struct addrinfo *a
 
 /* Listens on all addresses but those that are not there, nor their family. One that another program
  * has, or that we may not have, is an error: who asks for that would find the other program, or
- * nobody. Returns NULL, or the address that failed, with errno set. */
+ * nobody; and so is one too many, with E2BIG. Returns NULL, or the address that failed, with errno
+ * set. */
 static struct addrinfo *listen_on_all(struct addrinfo *addresses)
 {
     struct addrinfo *failed = NULL;
     int error = 0;
-    for (struct addrinfo *a = addresses; a && listening < LISTENERS; a = a->ai_next) {
+    for (struct addrinfo *a = addresses; a; a = a->ai_next) {
         if (comes_before(a, addresses))
             continue;
         int fd = listen_on(a);
+        if (fd >= 0 && listening == LISTENERS) {
+            close(fd);
+            errno = E2BIG;
+            return a;
+        }
         if (fd >= 0) {
             listeners[listening++] = fd;
             copy_port(fd, addresses); /* With port 0 the kernel has chosen one. */
@@ -148,7 +155,9 @@ static int open_listeners(const char *host, const char *port)
         /* The port that is free for one address can be in use at another. */
         int try_again = failed && error == EADDRINUSE && atoi(port) == 0 && tries < 10;
         if (failed && !try_again)
-            fail(name_of(failed->ai_addr, failed->ai_addrlen), strerror(error));
+            fail(name_of(failed->ai_addr, failed->ai_addrlen),
+                 error == E2BIG ? "more than the 16 addresses that are listened on"
+                                : strerror(error));
         freeaddrinfo(addresses);
         if (!try_again)
             return failed ? -1 : 0;

@@ -380,7 +380,7 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
                 struct addrinfo **res)
 {
     int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    char addresses[200], *rest = addresses;
+    char addresses[300], *rest = addresses;
     *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
     if (!node || strcmp(node, "name.invalid") != 0)
         return real(node, service, hints, res);
@@ -440,6 +440,27 @@ fn a_name_stands_for_all_its_addresses() {
         server.end_with(ENDINGS[1]);
         assert!(server.complaints().is_empty());
     }
+}
+
+/// Whoever asks for one more would find nobody.
+#[test]
+fn more_addresses_than_the_server_can_listen_on_are_an_error() {
+    let names = Names::new();
+    let addresses = |count| {
+        let all: Vec<_> = (1..=count).map(|last| format!("127.0.0.{last}")).collect();
+        // One that comes twice, and one that is not there, are not counted.
+        format!("{} 127.0.0.1 192.0.2.1", all.join(" "))
+    };
+    let server = names.serve(&addresses(16), "", 0);
+    places(&server, 16);
+    let port = port_of(&server);
+    assert_eq!(ask(("127.0.0.16", port), ""), "served\n");
+    server.end_with(ENDINGS[1]);
+    let server = names.serve(&addresses(17), "", port);
+    assert_eq!(server.end(), End::Exited(1));
+    let why = "more than the 16 addresses that are listened on";
+    assert_eq!(server.complaints(), [format!("server: 127.0.0.17 port {port}: {why}")]);
+    assert!(server.all_lines().is_empty());
 }
 
 /// Another family would be no help: who asks for the one gets another program, or none.
