@@ -267,8 +267,10 @@ static inline void catch_signals(void)
 }
 
 /* In a child that is about to execute another program, which gets the signals as this one did:
- * over exec ignored ones stay ignored, and blocked ones blocked. The handlers go first, so that a
- * pending signal ends this process as it would end the other program. */
+ * over exec ignored ones stay ignored, and blocked ones blocked. But those that have got a handler
+ * whatever became of them before, such as SIGCHLD, do there what they do by default: with that one
+ * ignored, a program would not find the children that it waits for. The handlers go first, so that
+ * a pending signal ends this process as it would end the other program. */
 static inline void release_signals(void)
 {
     for (int number = 1; number < NSIG; number++)
