@@ -1022,9 +1022,9 @@ size_t ancillary_control_size(size_t nfds);
  * is as it was:
  *
  *   -EINVAL    header or msg NULL; size in msg not known; iov NULL, or no byte
- *              in it; iovlen over IOV_MAX; fds NULL with nfds not 0; name NULL
- *              with namelen not 0; a flag in msg other than
- *              ANCILLARY_HAS_CREDS.
+ *              in it, or more than SSIZE_MAX in all; iovlen over IOV_MAX; fds
+ *              NULL with nfds not 0; nfds over INT_MAX; name NULL with namelen
+ *              not 0; a flag in msg other than ANCILLARY_HAS_CREDS.
  *   -E2BIG     nfds is more than ancillary_max_fds(): that takes several
  *              messages.
  *   -ENOBUFS   The buffer is too small.
@@ -1067,9 +1067,9 @@ ANCILLARY_NONNULL(1) ANCILLARY_NONNULL(2);
  * errno is set to it.  Or returns a negative errno value:
  *
  *   -EINVAL   header NULL; flags not 0; size in msg not known; fds NULL with
- *             nfds not 0; msg_control NULL with msg_controllen not 0; result
- *             below -4095.  Nothing was touched, unless result itself was
- *             -EINVAL: decode again.
+ *             nfds not 0; nfds over INT_MAX; msg_control NULL with
+ *             msg_controllen not 0; result below -4095.  Nothing was touched,
+ *             unless result itself was -EINVAL: decode again.
  */
 ANCILLARY_MUST_CHECK
 ssize_t ancillary_decode(struct msghdr *header,

@@ -784,6 +784,8 @@ static void arguments_that_cannot_be_meant_to_decode(void)
 	DECODE_REFUSED(0, msg.nfds = SIZE_MAX);
 	DECODE_REFUSED(0, header_.msg_control = NULL);
 	msg = room(2);
+	CHECK_ERR(ancillary_decode(&header, -4096, &msg, 0), EINVAL);
+	CHECK_ERR(ancillary_decode(&header, -4096, NULL, 0), EINVAL);
 	CHECK_OK(ancillary_decode(&header, n, &msg, 0), LEN);
 	take_arrived(arrived, 2, files, 2);
 	close_files(files, 2);
