@@ -12,7 +12,8 @@ use libc::{c_int, c_uint, c_void, iovec, size_t, ssize_t};
 ///
 ///   sock   a connected AF_UNIX socket of any type
 ///   fd     the descriptor.  It is borrowed: the receiver gets a duplicate,
-///          and you close your own whenever you like, also at once.
+///          and you close your own whenever you like, also at once; one that
+///          epoll(7) watches, after EPOLL_CTL_DEL.
 ///
 /// What goes over the socket is one zero byte with one SCM_RIGHTS descriptor,
 /// which is what programs without this library send as well.
@@ -90,7 +91,9 @@ fn without_descriptor(sock: c_int, bytes: usize) -> Errno {
 ///
 ///   sock    a connected AF_UNIX socket of any type
 ///   fds     the descriptors, borrowed: the receiver gets duplicates, and you
-///           close your own whenever you like.  May be NULL if nfds is 0.
+///           close your own whenever you like; one that epoll(7) watches,
+///           after EPOLL_CTL_DEL, or it goes on being reported, by a number
+///           that is closed.  May be NULL if nfds is 0.
 ///   nfds    how many, 0 or more.  On a stream any number; on seqpacket and
 ///           datagram sockets at most ancillary_max_fds().
 ///   data    the payload.  NULL, with len 0 and nfds not 0: a marker byte of
@@ -195,9 +198,11 @@ pub unsafe extern "C" fn ancillary_send_fds(
 /// descriptor that came is closed, the payload received so far is dropped, and
 /// the first of -E2BIG, -EMFILE or -ENFILE, -EACCES or -ENOBUFS, -EMSGSIZE that
 /// applies is returned.  What comes beyond the room takes at most 29 numbers of
-/// the table, until the call returns.  With ANCILLARY_LOSSLESS these errors mean
-/// that nothing has been consumed: the message is still there.  (Poll finds it
-/// there as well, so wait for what makes room instead of polling.)
+/// the table, until the call returns.  (Closing can block, also for what nobody
+/// wanted: a file of a network file system that no longer answers, or of one
+/// that the peer serves itself.)  With ANCILLARY_LOSSLESS these errors mean that
+/// nothing has been consumed: the message is still there.  (Poll finds it there
+/// as well, so wait for what makes room instead of polling.)
 ///
 /// Returns the number of payload bytes received; 0 when the peer has closed.
 /// (On seqpacket 0 can also be an empty message, and on a datagram socket, which
