@@ -31,15 +31,6 @@ enum { REFUSED = 2 };
 /* What a request is for, by its type. */
 static const char *const modes[] = {"?", "r", "w", "rw", "a"};
 
-/* Returns the type of a request, 0 for none. */
-static uint32_t find_mode(const char *flags)
-{
-    uint32_t mode = sizeof modes / sizeof modes[0] - 1;
-    while (mode > 0 && strcmp(flags, modes[mode]) != 0)
-        mode--;
-    return mode;
-}
-
 /* Asks for the file. Returns 0 with a descriptor of it, REFUSED, or -1. */
 static int ask(struct ancillary_channel *server, const char *path, uint32_t mode, int *file)
 {
@@ -80,8 +71,10 @@ int main(int argc, char **argv)
     static struct endpoint server;
     char **given = begin(argc, argv, "open", usage, "", 3, 3);
     const char *name = socket_name(given[0]), *path = given[1], *flags = given[2];
-    uint32_t mode = find_mode(flags);
+    uint32_t mode = sizeof modes / sizeof modes[0] - 1;
     int file = -1;
+    while (mode > 0 && strcmp(flags, modes[mode]) != 0)
+        mode--;
     if (!mode) {
         fail(flags, "not one of r, w, rw and a");
         return EXIT_FAILURE;

@@ -199,8 +199,7 @@ static void notify(const char *format, ...)
     if (sock < 0 ||
         ancillary_send_fds(sock, NULL, 0, message, (size_t)len, ANCILLARY_DONTWAIT) < 0)
         fail(name, strerror(errno));
-    if (sock >= 0)
-        close(sock);
+    ancillary_close_fds(&sock, 1);
 }
 
 /* The time tells the manager which of its requests this follows. */
@@ -360,8 +359,6 @@ static void start_copy(void)
 {
     const struct timeval patience = {.tv_sec = PATIENCE};
     int end;
-    if (child > 0)
-        return; /* One is on its way. */
     notify_reloading();
     child = fork_with_channel(&end);
     if (child == 0) {
@@ -454,7 +451,7 @@ static int serve(void)
         /* Both may have come while something was handed over in vain. */
         if (caught)
             return 0;
-        if (asked)
+        if (asked && child < 0) /* Else one is on its way. */
             start_copy();
         asked = 0;
     }
@@ -462,10 +459,7 @@ static int serve(void)
 
 static void note_request(int number)
 {
-    if (number == SIGCHLD)
-        ended = 1;
-    else
-        asked = 1;
+    *(number == SIGCHLD ? &ended : &asked) = 1;
 }
 
 static int open_listeners(char **ports)
