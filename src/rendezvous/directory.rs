@@ -6,7 +6,9 @@
 //! is in the directory, before anything is done that goes by it.
 
 use super::how::How;
-use crate::sys::{self, Errno, Fd, Found, Lock, Path, PathBuffer, Result, Time, ADDRESS_MAX};
+use crate::sys::{
+    self, Errno, Fd, Found, Identity, Lock, Move, Path, PathBuffer, Result, Time, ADDRESS_MAX,
+};
 
 pub struct Directory<'a> {
     pub open: Fd,
@@ -50,6 +52,37 @@ impl<'a> Directory<'a> {
     /// What is there.
     pub fn look(&self, name: Path) -> Result<Found> {
         sys::look_in(&self.open, name)
+    }
+
+    /// Gives a file another name. Where a signal has interrupted that, it may have been done: then the
+    /// file is there, and to do it again would be to undo it, or to fail.
+    pub fn rename(&self, file: Identity, from: Path, to: Path, how: Move) -> Result<()> {
+        loop {
+            match sys::move_in(&self.open, from, to, how) {
+                Err(Errno::INTR) => {}
+                result => return result,
+            }
+            if matches!(self.look(to), Ok(found) if found.identity == file) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes a name from a file, if it has that: also where a signal has interrupted it, by when it
+    /// may be another one's.
+    pub fn remove(&self, file: Identity, name: Path) -> Result<()> {
+        loop {
+            // Once more where that fails: only who knows it can remove it.
+            match self.look(name).or_else(|_| self.look(name)) {
+                Ok(found) if found.identity == file => {}
+                Err(Errno::NOENT) | Ok(_) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            match sys::remove_in(&self.open, name) {
+                Err(Errno::INTR) => {}
+                result => return result,
+            }
+        }
     }
 
     /// Keeps others away that replace a file in it.

@@ -69,13 +69,13 @@ impl<'a> NewFile<'a> {
     }
 
     fn move_to(&self, name: Path, how: Move) -> Result<()> {
-        sys::move_in(&self.directory.open, self.name.path()?, name, how)
+        self.directory.rename(self.identity, self.name.path()?, name, how)
     }
 
     fn move_to_free(&self, name: Path) -> Result<()> {
         let moved = match self.move_to(name, Move::ToFree) {
             Err(Errno::INVAL | Errno::NOSYS) => {
-                let linked = sys::link_in(&self.directory.open, self.name.path()?, name);
+                let linked = self.move_to(name, Move::Link);
                 if linked.is_ok() {
                     self.remove();
                 }
@@ -93,7 +93,7 @@ impl<'a> NewFile<'a> {
             Err(Errno::NOENT) => self.move_to_free(name),
             Err(error) => Err(error),
             Ok(found) if found.identity != old.identity => Err(Errno::ADDRINUSE),
-            Ok(_) => sys::rename_in(&self.directory.open, self.name.path()?, name),
+            Ok(_) => self.move_to(name, Move::Over),
         }
     }
 
@@ -103,22 +103,22 @@ impl<'a> NewFile<'a> {
         let back = self.directory.look(self.name.path()?);
         if matches!(&back, Ok(found) if found.identity == old.identity) {
             // Who cannot remove it has replaced it all the same.
-            let _ = sys::remove_in(&self.directory.open, self.name.path()?);
+            let _ = self.directory.remove(old.identity, self.name.path()?);
             return Ok(());
         }
-        // Nothing is at the name where somebody has removed our file meanwhile.
-        self.move_to(name, Move::Exchange).or_else(|_| self.move_to(name, Move::ToFree))?;
+        // Ours comes back to its temporary name; or nothing does, where somebody has removed it.
+        let own = self.name.path()?;
+        self.directory
+            .rename(self.identity, name, own, Move::Exchange)
+            .or_else(|_| self.move_to(name, Move::ToFree))?;
         back.and(Err(Errno::ADDRINUSE))
     }
 
     /// Takes its temporary name away, if it has that.
     pub fn remove(&self) {
         if let Ok(name) = self.name.path() {
-            let found = self.directory.look(name);
-            if matches!(found, Ok(found) if found.identity == self.identity) {
-                // Nothing is to be done where that fails.
-                let _ = sys::remove_in(&self.directory.open, name);
-            }
+            // Nothing is to be done where that fails.
+            let _ = self.directory.remove(self.identity, name);
         }
     }
 }
@@ -154,7 +154,7 @@ fn make_free(directory: &Directory, name: Path, locked: bool) -> Result<bool> {
     if locked {
         if let Ok(Some(old)) = OldFile::find_dead(directory, name) {
             if old.is_settled() {
-                return sys::remove_in(&directory.open, name).map(|()| true);
+                return directory.remove(old.identity, name).map(|()| true);
             }
         }
     }
@@ -166,7 +166,7 @@ fn make_free(directory: &Directory, name: Path, locked: bool) -> Result<bool> {
 /// the next one makes as well. Moving a file to where it is changes nothing, and security modules
 /// that go by paths are asked all the same.
 fn check_movable(directory: &Directory, name: Path) -> Result<()> {
-    match sys::rename_in(&directory.open, name, name) {
+    match sys::move_in(&directory.open, name, name, Move::Over) {
         Err(Errno::NOENT) => Ok(()),
         result => result,
     }

@@ -110,8 +110,9 @@ pub fn keeping_errno(calls: impl FnOnce()) {
     unsafe { *place = before };
 }
 
-/// The same, and made again after a signal: for what waits for nobody. A file system that is served
-/// by a process or over a network may let any of its calls end so, having done nothing.
+/// The same, and made again after a signal: for what waits for nobody, and comes to the same when it
+/// is done twice. A file system that is served by a process or over a network may let any of its
+/// calls end so, having done nothing, or all of it.
 #[inline(never)]
 pub fn retried<T: Returned>(mut call: impl FnMut() -> T) -> Result<()> {
     loop {

@@ -210,37 +210,38 @@ pub enum Move {
     ToFree,
     /// In exchange for what is there (RENAME_EXCHANGE).
     Exchange,
+    /// In place of whatever is there.
+    Over,
+    /// As a second name; -EEXIST if there is something.
+    Link,
 }
 
-/// renameat2(2), since Linux 3.15, and not on every file system (-ENOSYS, -EINVAL). The C library's
-/// function of that name is younger, so this goes by number.
+/// The first two are renameat2(2), since Linux 3.15, and not on every file system (-ENOSYS,
+/// -EINVAL). The C library's function of that name is younger, so this goes by number.
+///
+/// After EINTR it may have been done: a file system that is served by a process or over a network
+/// can say so of what it has done.
 pub fn move_in(directory: &Fd, from: Path, to: Path, how: Move) -> Result<()> {
     let at = directory.number();
-    let flags: c_uint = match how {
-        Move::ToFree => 1,
-        Move::Exchange => 2,
-    };
     let (from, to) = (from.as_c(), to.as_c());
-    // SAFETY: the paths are strings that outlive the call.
-    retried(|| unsafe { libc::syscall(libc::SYS_renameat2, at, from, at, to, flags) })
+    let rename = |flags: c_uint| {
+        // SAFETY: the paths are strings that outlive the call.
+        unsafe { libc::syscall(libc::SYS_renameat2, at, from, at, to, flags) as c_int }
+    };
+    checked(|| match how {
+        Move::ToFree => rename(1),
+        Move::Exchange => rename(2),
+        // SAFETY: the paths are strings that outlive the call.
+        Move::Over => unsafe { libc::renameat(at, from, at, to) },
+        // SAFETY: as above.
+        Move::Link => unsafe { libc::linkat(at, from, at, to, 0) },
+    })?;
+    Ok(())
 }
 
-/// The same for every kernel and file system, in place of whatever is there.
-pub fn rename_in(directory: &Fd, from: Path, to: Path) -> Result<()> {
-    let at = directory.number();
-    // SAFETY: the paths are strings that outlive the call.
-    retried(|| unsafe { libc::renameat(at, from.as_c(), at, to.as_c()) })
-}
-
-/// Gives a file a second name in its directory; -EEXIST if there is something.
-pub fn link_in(directory: &Fd, from: Path, to: Path) -> Result<()> {
-    let at = directory.number();
-    // SAFETY: the paths are strings that outlive the call.
-    retried(|| unsafe { libc::linkat(at, from.as_c(), at, to.as_c(), 0) })
-}
-
-/// Takes a name from a file.
+/// Takes a name from a file. After EINTR it may have been done, as above.
 pub fn remove_in(directory: &Fd, path: Path) -> Result<()> {
     // SAFETY: the path is a string that outlives the call.
-    retried(|| unsafe { libc::unlinkat(directory.number(), path.as_c(), 0) })
+    checked(|| unsafe { libc::unlinkat(directory.number(), path.as_c(), 0) })?;
+    Ok(())
 }

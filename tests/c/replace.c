@@ -880,6 +880,126 @@ static void what_cannot_be_put_back_is_not_removed(void)
 	leave_place();
 }
 
+/* --- calls that a signal interrupts when they are done --- */
+
+static const char *interrupted_call;
+static int interruptions;
+static bool without_renameat2;
+
+/* As a file system does that is served by a process or over a network. */
+static long done_and_interrupted(const struct call *call)
+{
+	long result;
+
+	if (without_renameat2 && strcmp(call->name, "renameat2") == 0) {
+		errno = ENOSYS;
+		return -1;
+	}
+	result = make_call(call);
+	if (result == 0 && strcmp(call->name, interrupted_call) == 0 && interruptions++ == 0) {
+		errno = EINTR;
+		return -1;
+	}
+	return result;
+}
+
+static void listen_interrupted(const char *function, bool old)
+{
+	static const unsigned flags[] = { 0, ANCILLARY_REPLACE };
+
+	check_about("%s, without renameat2: %d", function, old);
+	interrupted_call = function;
+	without_renameat2 = old;
+	for (size_t i = 0; i < 3; i++) {
+		int listener, client;
+
+		/* Nothing is there, or, last, a dead one. */
+		if (i == 2)
+			make_stale("s", SOCK_STREAM);
+		interruptions = 0;
+		on_call = done_and_interrupted;
+		NEW(listener, ancillary_listen("s", SOCK_STREAM, 0600, flags[i > 0]));
+		on_call = make_call;
+		check_holds(".", "s ");
+		NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
+		check_talk(listener, client, SOCK_STREAM);
+		CHECK(close(listener) == 0);
+		CHECK(unlink("s") == 0);
+	}
+	/* At the last one at least. */
+	CHECK(interruptions > 0);
+	check_about("%s", "");
+}
+
+static void what_is_done_is_not_done_again(void)
+{
+	enter_place();
+	listen_interrupted("renameat2", false);
+	listen_interrupted("unlinkat", false);
+	listen_interrupted("fchmodat", false);
+	listen_interrupted("fchmod", false);
+	listen_interrupted("fstatat", false);
+	listen_interrupted("flock", false);
+	listen_interrupted("renameat", true);
+	leave_place();
+}
+
+static void a_link_that_is_made_is_not_made_again(void)
+{
+	int listener;
+
+	enter_place();
+	for (int i = 0; i < 2; i++) {
+		interrupted_call = i ? "unlinkat" : "linkat";
+		without_renameat2 = true;
+		interruptions = 0;
+		on_call = done_and_interrupted;
+		NEW(listener, ancillary_listen("s", SOCK_STREAM, 0600, 0));
+		on_call = make_call;
+		CHECK(interruptions > 0);
+		check_holds(".", "s ");
+		CHECK(close(listener) == 0);
+		CHECK(unlink("s") == 0);
+	}
+	leave_place();
+}
+
+/* Another one listens where a dead file was found, and each exchange is interrupted. */
+static long exchange_interrupted(const struct call *call)
+{
+	long result;
+
+	if (strcmp(call->name, "renameat2") != 0)
+		return make_call(call);
+	if (moves++ == 0) {
+		on_call = make_call;
+		the_file_goes_and_another_listens();
+		on_call = exchange_interrupted;
+	}
+	result = make_call(call);
+	if (result == 0)
+		errno = EINTR;
+	return -1;
+}
+
+static void what_is_put_back_is_put_back_once(void)
+{
+	int client;
+
+	enter_place();
+	make_stale("s", SOCK_STREAM);
+	moves = 0;
+	on_call = exchange_interrupted;
+	CHECK_ERR(ancillary_listen("s", SOCK_STREAM, 0600, ANCILLARY_REPLACE), EADDRINUSE);
+	on_call = make_call;
+	CHECK_IS(moves, 2);
+	check_holds(".", "s ");
+	NEW(client, ancillary_connect("s", SOCK_STREAM, 0));
+	check_talk(other, client, SOCK_STREAM);
+	CHECK(close(other) == 0);
+	leave_place();
+}
+
 static void what_comes_instead_of_a_stale_file_stays(void)
 {
 	int client;
@@ -1320,6 +1440,8 @@ CHECK_MAIN(CASE(dead_ones_are_replaced), CASE(a_live_socket_is_not_stolen),
 	   CASE(one_may_be_killed_anywhere), CASE(one_may_be_killed_at_any_time),
 	   CASE(killed_ones_do_not_block_others), CASE(temporary_names_can_be_taken),
 	   CASE(temporary_files_allow_no_more), CASE(another_program_may_be_faster),
+	   CASE(what_is_done_is_not_done_again), CASE(a_link_that_is_made_is_not_made_again),
+	   CASE(what_is_put_back_is_put_back_once),
 	   CASE(what_comes_instead_of_a_stale_file_stays),
 	   CASE(what_comes_back_finds_its_name_gone),
 	   CASE(what_cannot_be_put_back_is_not_removed), CASE(a_folder_may_be_moved_meanwhile),
