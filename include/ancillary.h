@@ -1403,7 +1403,8 @@ ssize_t ancillary_peer_label(int sock,
  * Returns the socket, which is yours to close and close-on-exec; the file
  * stays when you close it.  So unlink(2) it before, if it still is yours: its
  * device and inode (lstat(2)) are what they were right after this call.  Or
- * returns a negative errno value, and then nothing has changed:
+ * returns a negative errno value, and then nothing has changed but for what is
+ * said below:
  *
  *   -EADDRINUSE     The name is in use: another socket is bound to it, or,
  *                   without ANCILLARY_REPLACE, its file is there.
@@ -1443,7 +1444,9 @@ ssize_t ancillary_peer_label(int sock,
  * can be made and not moved or removed (landlock(7) without
  * LANDLOCK_ACCESS_FS_REMOVE_FILE), though not more than one; and if the
  * directory is moved during the call, it can be in the one that is at its path
- * then.
+ * then.  If another process has bound its socket at path just before this call
+ * replaced a dead one there, and the file system refuses to put it back, that
+ * socket is at the temporary name, and a dead one at path.
  *
  * An address has room for 107 bytes of path.  So /proc (proc(5)) is needed if
  * there are more than 85 in front of the last slash, or if there are more than
