@@ -1442,11 +1442,12 @@ ssize_t ancillary_peer_label(int sock,
  * removes.  (If several calls run there at once, also one with the number of
  * the process, or the next one that was free.)  So does a failure where files
  * can be made and not moved or removed (landlock(7) without
- * LANDLOCK_ACCESS_FS_REMOVE_FILE), though not more than one; and if the
- * directory is moved during the call, it can be in the one that is at its path
- * then.  If another process has bound its socket at path just before this call
- * replaced a dead one there, and the file system refuses to put it back, that
- * socket is at the temporary name, and a dead one at path.
+ * LANDLOCK_ACCESS_FS_REMOVE_FILE), though not more than one; in a directory to
+ * which files can only be added (FS_APPEND_FL, ioctl_iflags(2)) each call
+ * leaves one.  If the directory is moved during the call, it can be in the one
+ * that is at its path then.  If another process has bound its socket at path
+ * just before this call replaced a dead one there, and the file system refuses
+ * to put it back, that socket is at the temporary name, and a dead one at path.
  *
  * An address has room for 107 bytes of path.  So /proc (proc(5)) is needed if
  * there are more than 85 in front of the last slash, or if there are more than

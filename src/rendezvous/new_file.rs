@@ -167,7 +167,7 @@ fn make_free(directory: &Directory, name: Path, locked: bool) -> Result<bool> {
 /// that go by paths are asked all the same.
 fn check_movable(directory: &Directory, name: Path) -> Result<()> {
     match sys::move_in(&directory.open, name, name, Move::Over) {
-        Err(Errno::NOENT) => Ok(()),
+        Err(Errno::NOENT | Errno::INTR) => Ok(()),
         result => result,
     }
 }
