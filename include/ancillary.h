@@ -1168,6 +1168,8 @@ void ancillary_channel_drop(struct ancillary_channel *channel);
  *   -ENOTSOCK, -ENOTCONN
  *               sock is no socket, or has no peer.
  *   Others are those of sendmsg(2).
+ *
+ * An error of poll(2), while the call waits, ends nothing.
  */
 ANCILLARY_MUST_CHECK
 int ancillary_channel_send(struct ancillary_channel *channel,
@@ -1245,6 +1247,8 @@ ANCILLARY_NONNULL(1);
  *   -EBADF, -ENOTSOCK
  *               sock is not open, or no socket.
  *   Others are those of recvmsg(2).
+ *
+ * An error of poll(2), while the call waits, ends nothing: -ENOMEM, mostly.
  */
 ANCILLARY_MUST_CHECK
 int ancillary_channel_recv(struct ancillary_channel *channel,

@@ -109,6 +109,7 @@ programs! {
     threads;
     timeouts and "calls.c";
     waitall;
+    waiting and "calls.c" and "channel_kit.c" and "late.c";
     wire;
 }
 

@@ -62,6 +62,8 @@ use libc::{c_int, c_uint};
 ///   -EBADF, -ENOTSOCK
 ///               sock is not open, or no socket.
 ///   Others are those of recvmsg(2).
+///
+/// An error of poll(2), while the call waits, ends nothing: -ENOMEM, mostly.
 /// cbindgen:postfix=ANCILLARY_NONNULL(1) ANCILLARY_NONNULL(2)
 #[must_use]
 #[no_mangle]

@@ -69,6 +69,8 @@ use libc::{c_int, c_uint};
 ///   -ENOTSOCK, -ENOTCONN
 ///               sock is no socket, or has no peer.
 ///   Others are those of sendmsg(2).
+///
+/// An error of poll(2), while the call waits, ends nothing.
 /// cbindgen:postfix=ANCILLARY_NONNULL(1) ANCILLARY_NONNULL(2)
 #[must_use]
 #[no_mangle]

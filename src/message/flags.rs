@@ -35,9 +35,9 @@ impl Flags {
         self.0 & bits != 0
     }
 
-    /// The same, of a call that does not wait.
-    pub fn without_waiting(self) -> Flags {
-        Flags(self.0 | Flags::DONTWAIT)
+    /// The same, of a call that is not made again: not behind a wait, nor behind a signal.
+    pub fn once(self) -> Flags {
+        Flags(self.0 | Flags::DONTWAIT | Flags::INTR)
     }
 
     #[inline(always)]

@@ -27,8 +27,10 @@ const LOOKS: u32 = 64;
 #[derive(Clone, Copy)]
 enum Limit {
     Unknown,
+    /// The kernel waits for as long as it takes.
     None,
-    At(Time),
+    /// It waits here: until then, or for as long as it takes.
+    Until(Option<Time>),
     /// The last call without waiting has been made.
     Over,
 }
@@ -73,20 +75,18 @@ impl Patience {
             self.limit = self.ask(error)?;
         }
         match self.limit {
-            Limit::At(end) => self.wait(end),
+            Limit::Until(end) => self.wait(end),
             Limit::Over => Err(Errno::AGAIN),
             _ => Ok(sys::WAIT),
         }
     }
 
     /// A datagram takes one buffer, so the kernel's time is that of all of it; and poll(2) does not
-    /// tell of the queue of a receiver that is not connected.
+    /// tell of the queue of a receiver that is not connected. What waits here in any case is a
+    /// stream.
     fn kernel_waits(&self) -> bool {
-        self.sends() && sys::socket_type(self.sock) != Ok(libc::SOCK_STREAM)
-    }
-
-    fn sends(&self) -> bool {
-        matches!(self.until_ready_to, Readiness::Send)
+        let sends = matches!(self.until_ready_to, Readiness::Send);
+        sends && !self.polls && sys::socket_type(self.sock) != Ok(libc::SOCK_STREAM)
     }
 
     fn ask(&self, error: Errno) -> Result<Limit> {
@@ -94,31 +94,44 @@ impl Patience {
             (true, Errno::AGAIN) => Err(error),
             (true, _) => Ok(Limit::None),
             (false, _) => Ok(match sys::timeout(self.sock, self.until_ready_to) {
-                Some(time) => Limit::At(sys::now().after(time)),
-                None if self.polls => Limit::At(Time::NEVER),
+                Some(time) => Limit::Until(Some(sys::now().after(time))),
+                None if self.polls => Limit::Until(None),
                 None => Limit::None,
             }),
         }
     }
 
-    fn wait(&mut self, end: Time) -> Result<How> {
+    fn wait(&mut self, end: Option<Time>) -> Result<How> {
+        match self.poll(end) {
+            Ok(true) if self.polls || self.looks < LOOKS => {
+                self.looks = self.looks.wrapping_add(1);
+                Ok(sys::DONTWAIT)
+            }
+            Ok(true) => Ok(sys::WAIT),
+            // There can be room for less than poll(2) waits for.
+            Ok(false) => {
+                self.limit = Limit::Over;
+                Ok(sys::DONTWAIT)
+            }
+            // Then the kernel waits, if there is time.
+            Err(Errno::INVAL) => match end {
+                Some(end) if sys::now() >= end => Err(Errno::AGAIN),
+                _ => Ok(sys::WAIT),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits in poll(2); -EINVAL where that cannot be: it looks at no more descriptors than
+    /// RLIMIT_NOFILE, which is 0 in some sandboxes.
+    fn poll(&self, end: Option<Time>) -> Result<bool> {
         if self.kernel_waits() {
-            return if sys::now() < end { Ok(sys::WAIT) } else { Err(Errno::AGAIN) };
+            return Err(Errno::INVAL);
         }
         loop {
             match sys::wait(self.sock, self.until_ready_to, end) {
-                Ok(true) if self.polls || self.looks < LOOKS => {
-                    self.looks = self.looks.wrapping_add(1);
-                    return Ok(sys::DONTWAIT);
-                }
-                Ok(true) => return Ok(sys::WAIT),
-                // There can be room for less than poll(2) waits for.
-                Ok(false) => {
-                    self.limit = Limit::Over;
-                    return Ok(sys::DONTWAIT);
-                }
                 Err(Errno::INTR) if !self.flags.intr() => {}
-                Err(error) => return Err(error),
+                outcome => return outcome,
             }
         }
     }

@@ -16,8 +16,6 @@ pub struct Time {
 const SECOND: i32 = 1_000_000_000;
 
 impl Time {
-    pub const NEVER: Time = Time::seconds(i64::MAX);
-
     pub const fn seconds(seconds: i64) -> Time {
         Time { seconds, nanoseconds: 0 }
     }
@@ -83,23 +81,22 @@ pub enum Readiness {
     Send,
 }
 
-/// Waits for a socket until a time; false: that has come. A signal ends the wait.
-pub fn wait(sock: c_int, ready_to: Readiness, end: Time) -> Result<bool> {
+/// Waits for a socket until a time, if there is one; false: that has come. A signal ends the wait.
+pub fn wait(sock: c_int, ready_to: Readiness, end: Option<Time>) -> Result<bool> {
     let events: c_short = match ready_to {
         Readiness::Receive => libc::POLLIN,
         Readiness::Send => libc::POLLOUT,
     };
     let mut one = pollfd { fd: sock, events, revents: 0 };
     loop {
-        let left = now().milliseconds_until(end);
+        let left = end.map_or(-1, |end| now().milliseconds_until(end));
         if left == 0 {
             return Ok(false);
         }
         // SAFETY: there is one, ours to write to.
         match checked(|| unsafe { libc::poll(&mut one, 1, left) })? {
-            // An int of milliseconds is 24 days at most.
-            0 if left == c_int::MAX => {}
-            0 => return Ok(false),
+            // Or so much of it as an int of milliseconds holds, which is 24 days.
+            0 => {}
             // Closed meanwhile: another call would be made for another file.
             _ if one.revents & libc::POLLNVAL != 0 => return Err(Errno::BADF),
             _ => return Ok(true),

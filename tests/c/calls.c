@@ -96,7 +96,8 @@ int poll(struct pollfd *fds, nfds_t count, int milliseconds)
 #else
 	struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000L };
 
-	return (int)CALLED("poll", SYS_ppoll, WORD(fds), (long)count, WORD(&time), 0, 0);
+	return (int)CALLED("poll", SYS_ppoll, WORD(fds), (long)count,
+			   milliseconds < 0 ? 0 : WORD(&time), 0, 0);
 #endif
 }
 

@@ -6,7 +6,7 @@
 use super::format::{Format, Layout};
 use super::queue::{close_waiting, Memory, Place, Queue};
 use crate::message::{Ending, Flags, Patience, Payload, Received, Receiver, Slots};
-use crate::sys::{self, Errno, Readiness, Result, SCM_MAX_FD};
+use crate::sys::{self, Errno, How, Readiness, Result, SCM_MAX_FD};
 use core::mem::{self, MaybeUninit};
 use libc::{c_int, iovec};
 
@@ -186,12 +186,14 @@ impl<'a> Incoming<'a> {
     fn receive(&mut self, patience: &mut Patience) -> Result<bool> {
         self.bytes.move_to_front();
         self.fds.move_to_front();
+        let mut how = sys::DONTWAIT;
         let received = loop {
-            match sys::uncancelled(|| self.receive_now()) {
+            match sys::uncancelled(|| self.receive_now(how)) {
                 Ok(received) => break received,
-                Err(Errno::AGAIN) => patience.again(Errno::AGAIN, sys::DONTWAIT)?,
+                // What goes wrong with the wait ends nothing.
+                Err(error @ (Errno::AGAIN | Errno::INTR)) => how = patience.again(error, how)?,
                 Err(error) => return Err(self.why(error)),
-            };
+            }
         };
         // SAFETY: so many bytes have been received behind those that wait.
         unsafe { self.bytes.grow(received.bytes) };
@@ -220,10 +222,10 @@ impl<'a> Incoming<'a> {
     }
 
     /// Takes what there is, behind what is here.
-    fn receive_now(&mut self) -> Result<Received> {
+    fn receive_now(&mut self, how: How) -> Result<Received> {
         let room = self.bytes.behind();
         let iov = [iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() }];
-        let flags = self.flags.without_waiting();
+        let flags = self.flags.once();
         let mut receiver = Receiver {
             sock: self.sock,
             flags,
@@ -233,7 +235,7 @@ impl<'a> Incoming<'a> {
             name: None,
         };
         let mut patience = Patience::new(self.sock, flags, Readiness::Receive);
-        let outcome = receiver.receive_piece(&mut patience, sys::DONTWAIT);
+        let outcome = receiver.receive_piece(&mut patience, how);
         let count = receiver.slots.filled();
         // What is behind them is no caller's, and needs no -1.
         mem::forget(receiver);
@@ -246,7 +248,6 @@ impl<'a> Incoming<'a> {
     #[cold]
     fn why(&mut self, error: Errno) -> Errno {
         match error {
-            Errno::AGAIN | Errno::INTR => error,
             Errno::MFILE | Errno::NFILE | Errno::ACCES | Errno::NOBUFS if self.flags.lossless() => {
                 error
             }

@@ -89,7 +89,7 @@ impl<'a> Outgoing<'a> {
         }
         self.backlog.append(&mut message, 0);
         if !more {
-            self.flush_after(&mut patience);
+            self.flush_after(Ok(()), &mut patience);
         }
         Ok(())
     }
@@ -121,18 +121,17 @@ impl<'a> Outgoing<'a> {
     /// Sends a message as it lies, if nothing waits in front of it. What is left of it waits.
     fn send_at_once(&mut self, message: &mut Message, patience: &mut Patience) -> Result<()> {
         let mut how = patience.how();
-        let (sent, goes_on) = loop {
+        let (sent, waited) = loop {
             let parts = message.parts();
             let iov = parts
                 .map(|part| iovec { iov_base: part.as_ptr() as *mut c_void, iov_len: part.len() });
             let error = match send_piece(self.sock, self.flags, &iov, message.fds.all(), how) {
-                Ok(sent) => break (sent, true),
+                Ok(sent) => break (sent, Ok(())),
                 Err(error) => error,
             };
-            match patience.again(error, how) {
-                again if error == Errno::AGAIN && !message.borrows() => break (0, again.is_ok()),
-                Ok(again) => how = again,
-                Err(error) => return Err(self.why(error, true)),
+            match self.again(error, how, patience, true) {
+                again if error == Errno::AGAIN && !message.borrows() => break (0, again.map(drop)),
+                again => how = again?,
             }
         };
         if sent > 0 {
@@ -140,17 +139,15 @@ impl<'a> Outgoing<'a> {
         }
         if sent < message.len() {
             self.backlog.append(message, sent);
-            if goes_on {
-                self.flush_after(patience);
-            }
+            self.flush_after(waited, patience);
         }
         Ok(())
     }
 
-    /// Sends what waits, behind a message that has been taken: what goes wrong is told by the next
-    /// call.
-    fn flush_after(&mut self, patience: &mut Patience) {
-        match self.flush_within(patience) {
+    /// Sends what waits, if there is nothing wrong yet, behind a message that has been taken: what
+    /// goes wrong is told by the next call.
+    fn flush_after(&mut self, waited: Result<()>, patience: &mut Patience) {
+        match waited.and_then(|()| self.flush_within(patience)) {
             Ok(()) | Err(Errno::AGAIN | Errno::INTR) => {}
             Err(error) => self.ends.untold = error.number() as u32,
         }
@@ -182,7 +179,7 @@ impl<'a> Outgoing<'a> {
                 }
                 Err(error) => error,
             };
-            how = patience.again(outcome, how).map_err(|error| self.why(error, false))?;
+            how = self.again(outcome, how, patience, false)?;
         }
         Ok(())
     }
@@ -191,12 +188,20 @@ impl<'a> Outgoing<'a> {
         Patience::polling(self.sock, self.flags, Readiness::Send)
     }
 
+    /// How to make a system call again that has failed. What goes wrong with the wait ends nothing.
+    #[cold]
+    fn again(&mut self, error: Errno, how: How, patience: &mut Patience, own: bool) -> Result<How> {
+        match error {
+            Errno::AGAIN | Errno::INTR => patience.again(error, how),
+            error => Err(self.why(error, own)),
+        }
+    }
+
     /// An error of a system call: what another can get over leaves all as it is. `own`: it was made
     /// for a message that has not been taken, and says nothing of what comes after.
     #[cold]
     fn why(&mut self, error: Errno, own: bool) -> Errno {
         match error {
-            Errno::AGAIN | Errno::INTR => {}
             Errno::TOOMANYREFS | Errno::NOMEM | Errno::NOBUFS | Errno::PERM => {}
             Errno::BADF | Errno::FAULT | Errno::INVAL | Errno::MSGSIZE if own => {}
             error => {
