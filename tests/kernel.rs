@@ -62,7 +62,7 @@ const CANNOT_FAIL: [&str; 10] = [
 /// Runs a program of `fault.c`.
 fn pass_faults(name: &str, more: &str) -> PathBuf {
     let own = format!("{name}.c");
-    let files = [&own, "fault.c", "calls.c", "check.c", "kit.c", "shim.c", more];
+    let files = [&own, "fault.c", "calls.c", "check.c", "kit.c", "late.c", "shim.c", more];
     let tables = TempDir::new();
     fs::write(tables.path().join("documented.h"), documented()).expect("a table");
     pass(name, &files, &[&format!("-I{}", tables.path().display())])

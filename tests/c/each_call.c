@@ -4,6 +4,7 @@
 #include "check.h"
 #include "fault.h"
 #include "kit.h"
+#include "late.h"
 #include "place.h"
 #include "shim.h"
 
@@ -134,6 +135,39 @@ static void descriptors_with_a_payload(void)
 		at_every_call(pass);
 		close_files(files, passing.nfds);
 	}
+}
+
+static void pass_late(void)
+{
+	enum { FOREVER_MS = 20000 };
+	int sock[2];
+
+	open_late_pair(sock);
+	set_timeout(sock[HERE], SO_SNDTIMEO, FOREVER_MS);
+	set_timeout(sock[THERE], SO_RCVTIMEO, FOREVER_MS);
+	send_all(sock[HERE]);
+	receive_all(sock[THERE]);
+	close_late_pair(sock);
+}
+
+static void descriptors_that_are_waited_for(void)
+{
+	static const struct passing all[] = {
+		{ SOCK_STREAM, 3, LEN, 0, 0 },
+		{ SOCK_STREAM, 3, LEN, 0, ANCILLARY_WAITALL },
+		{ SOCK_STREAM, 0, LEN, 0, ANCILLARY_WAITALL | ANCILLARY_LOSSLESS },
+	};
+
+	make_payload(sent, LEN);
+	on_call = make_late;
+	calls_wait = true;
+	for (size_t i = 0; i < LENGTH(all); i++) {
+		passing = all[i];
+		open_files(files, passing.nfds);
+		at_every_call(pass_late);
+		close_files(files, passing.nfds);
+	}
+	calls_wait = false;
 }
 
 static int type;
@@ -925,7 +959,8 @@ static void connecting_to_a_name(void)
 	in_a_place(connect_each_way);
 }
 
-CHECK_MAIN(CASE(one_descriptor), CASE(descriptors_with_a_payload), CASE(too_little_room), CASE(a_policy),
+CHECK_MAIN(CASE(one_descriptor), CASE(descriptors_with_a_payload),
+	   CASE(descriptors_that_are_waited_for), CASE(too_little_room), CASE(a_policy),
 	   CASE(bytes_in_front), CASE(everything_in_one_message), CASE(a_message_with_a_name),
 	   CASE(credentials), CASE(the_end), CASE(the_older_functions), CASE(options), CASE(closing),
 	   CASE(placing),

@@ -13,6 +13,10 @@
  * the library through CALL(). */
 void at_every_call(void (*scenario)(void));
 
+/* Whether the calls of a scenario wait: for ever, if what is there were withheld
+ * for ever (EAGAIN), so that does not last then. */
+extern bool calls_wait;
+
 /* Calls a function of the library.  Checks that the value and errno agree, that
  * an error is one that the header lists for the function, and that the library
  * closes nothing but what it was given meanwhile.  The value is that of the

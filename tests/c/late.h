@@ -18,4 +18,10 @@ bool waits(const struct call *call);
 /* Lets the other side act, and makes the call: for on_call. */
 long make_late(const struct call *call);
 
+/* Two ends of a stream with something between them that passes on, a piece at a time
+ * and when a call waits, what HERE has sent and that it has shut down.  HERE cannot
+ * send before that. */
+void open_late_pair(int sock[2]);
+void close_late_pair(int sock[2]);
+
 #endif
