@@ -26,7 +26,7 @@ use libc::{c_int, c_short, c_uint, c_void, size_t, POLLIN, POLLOUT};
 /// Between two calls the struct may be moved, flags be changed, and a buffer be
 /// put in the place of a smaller one whose content has been copied to its
 /// beginning; between two messages also format, cut and context.  The buffers
-/// must not overlap.
+/// must not overlap.  No size is over INT_MAX.
 ///
 /// Use it from one thread at a time, not from a signal handler that interrupts a
 /// call on it, and after fork(2) on one side only.  A thread is cancelled

@@ -150,7 +150,10 @@ unsafe fn send(
         // SAFETY: there is what they say, as the caller promises.
         let (frame, (outgoing, format, head, payload)) = unsafe {
             let frame = frame.as_ref().ok_or(Errno::INVAL)?;
-            (frame, given(ancillary_channel::of(channel)?, frame, flags)?)
+            let given = given(ancillary_channel::of(channel)?, frame, flags);
+            // No buffer has room for more.
+            let endless = frame.len > c_int::MAX as usize && !frame.data.is_null();
+            (frame, given.map_err(|error| if endless { Errno::MSGSIZE } else { error })?)
         };
         // SAFETY: so many descriptors are there, or NULL, as the caller promises.
         let fds = unsafe {

@@ -750,6 +750,23 @@ static void buffers_that_cannot_be_are_refused(void)
 	close_both(&both);
 }
 
+/* Whatever its length is: there is no buffer for it. */
+static void a_message_longer_than_any_is_too_long(void)
+{
+	static const size_t sizes[] = { SIZE_MAX, SIZE_MAX - 20, SIZE_MAX / 2 + 1, SIZE_MAX / 2 };
+	struct ancillary_frame frame;
+
+	open_both(&both, ANCILLARY_FORMAT_PLAIN, 0);
+	for (size_t i = 0; i < LENGTH(sizes); i++) {
+		check_about("%zu", sizes[i]);
+		frame = message(1, 2, "a", sizes[i], NULL, 0);
+		CHECK_ERR(ancillary_channel_send(&here()->channel, &frame, DONTWAIT), EMSGSIZE);
+		CHECK_ERR(ancillary_channel_send(&here()->channel, &frame, MORE), EMSGSIZE);
+	}
+	still_works();
+	close_both(&both);
+}
+
 static void a_format_that_cannot_be_is_refused(void)
 {
 	struct ancillary_channel *channel;
@@ -893,6 +910,7 @@ CHECK_MAIN(CASE(messages_go_both_ways), CASE(gathered_descriptors_fit_the_room_t
 	   CASE(a_channel_may_go_one_way), CASE(after_fork_one_side_uses_it),
 	   CASE(events_tell_what_to_wait_for), CASE(null_is_refused),
 	   CASE(a_frame_that_cannot_be_is_refused), CASE(buffers_that_cannot_be_are_refused),
+	   CASE(a_message_longer_than_any_is_too_long),
 	   CASE(a_format_that_cannot_be_is_refused), CASE(flags_not_known_are_refused),
 	   CASE(flags_always_in_force_may_be_set),
 	   CASE(a_size_not_known_is_refused), CASE(a_larger_one_is_served_if_the_rest_is_zero),
