@@ -21,7 +21,8 @@
 
 /* --- files --- */
 
-/* Opens so many different files; the content of each is its number. */
+/* Opens so many different files; the content of each is its number.  Where there
+ * cannot be as many copies of them beside them, the case is skipped. */
 void open_files(int *fds, size_t count);
 
 /* Closes each of these, all of which must be open. */
@@ -44,6 +45,10 @@ void close_from(int first);
 
 /* Sets the soft limit of descriptors to the hard one. */
 void raise_limit(void);
+
+/* Skips the case where the hard limit allows no more than so many descriptors,
+ * and some others. */
+void need_descriptors(size_t count);
 
 /* Sets the soft limit so that exactly so many more descriptors can be opened,
  * and returns what it was.  Where limits do not bind, the case is skipped. */

@@ -219,6 +219,8 @@ static void the_most(void)
 
 static void more_than_a_message_carries(void)
 {
+	/* Before there is another process that would skip it as well. */
+	need_descriptors(2 * MANY);
 	with_peer("more_than_a_message_carries");
 }
 

@@ -268,7 +268,8 @@ static void a_timeout_still_ends_it(void)
 
 /* --- a storm --- */
 
-enum { POOL = 32, ROUND_FDS = 600, ROUND_LEN = 200000 };
+/* The last is more than the rounds have in flight, all of which fits the buffer of a socket. */
+enum { POOL = 32, ROUND_FDS = 600, ROUND_LEN = 200000, IN_FLIGHT = 4000 };
 
 /* One stream of rounds, of which both sides know the sizes. */
 struct storm {
@@ -391,6 +392,8 @@ static void run_storm(unsigned send_flags, unsigned receive_flags)
 	struct storm storm = { .send_flags = send_flags, .receive_flags = receive_flags };
 	struct timespec pause = { 0, 50000 }, start, now;
 
+	/* Of an ordinary user no more may be in flight than may be open, unix(7). */
+	need_descriptors(IN_FLIGHT);
 	open_pair(SOCK_STREAM, storm.sock);
 	open_files(storm.pool, POOL);
 	count_signal(SIGUSR1);
