@@ -9,7 +9,8 @@ mod common;
 use common::program::{is_root, NOBODY};
 use common::TempDir;
 use common::{
-    copy_source, files, leave_cargo, missing, run, run_ok, said, shipped, source, state, works,
+    cases, copy_source, files, leave_cargo, missing, run, run_ok, said, shipped, skipped, source,
+    state, works, Link,
 };
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -656,11 +657,57 @@ To skip less, on Debian: sudo apt-get install golang-go pkg-config\n
     }
 }
 
+/// Whether the loopback interface is up, and how a network of one's own comes to be so.
+const LOOPBACKS: [(bool, &str); 4] = [
+    (false, ":"),
+    (false, "ip link set lo up; ip link set lo down"),
+    (false, "ip link add one type veth peer two; ip address add 192.0.2.1/24 dev one; ip link set one up"),
+    (true, "ip link set lo up"),
+];
+
+#[test]
+fn what_takes_the_loopback_interface_is_skipped_where_that_is_down() {
+    if !works(Command::new("ip").arg("-V")) {
+        return missing("ip");
+    }
+    let options = [&["--net"][..], &["--map-root-user", "--net"]]
+        .into_iter()
+        .find(|options| works(Command::new("unshare").args(*options).arg("true")));
+    let Some(options) = options else {
+        return missing("the right to make a network namespace");
+    };
+    let dir = TempDir::new();
+    let send = cases("send", Link::Shared, &[], &[]);
+    for (is_up, setup) in LOOPBACKS {
+        let with = |command: &str| {
+            let mut unshare = Command::new("unshare");
+            unshare.args(options).args(["sh", "-euc", &format!("{setup}; {command}")]);
+            unshare.env_remove("ANCILLARY_REQUIRE_ALL").current_dir(dir.path());
+            let output = run(&mut unshare);
+            (output.status.success(), said(&output))
+        };
+        if !with(":").0 {
+            skipped(Some(setup), "a network with such an interface");
+            continue;
+        }
+        let (succeeded, said) =
+            with(&format!("exec sh '{}'/tools/check.sh build 'echo with'", source().display()));
+        assert!(succeeded, "{setup}: {said}");
+        let skips =
+            said.contains("with -- --skip ") && said.contains("\n  the loopback interface\n");
+        assert_eq!(skips, !is_up, "{setup}: {said}");
+        let (succeeded, said) =
+            with(&format!("'{}' tcp_drops_descriptors_without_an_error", send.display()));
+        assert!(succeeded && said.starts_with(if is_up { "ok " } else { "skipped " }), "{said}");
+    }
+}
+
 /// What no package has: a matter of the kernel, of rights, or of what was fetched.
-const IN_NO_PACKAGE: [&str; 8] = [
+const IN_NO_PACKAGE: [&str; 9] = [
     "root",
     "root, with mounts of its own",
     "the right to make a pid namespace",
+    "the right to make a network namespace",
     "a user without privileges",
     "the right to choose the number of a process",
     "a newer kernel",

@@ -7,8 +7,10 @@
 # of its own, they lie in /home, beside the Rust of who runs this. What .ci/run has put into the
 # folder `build` of the sources for wrappers is there as well. If no programs of tests are named, those
 # are left out that tell the same whoever runs them: of the sources, the header, the manual and the
-# ABI, which system calls there are, what a call costs, and calls that are made to fail; and those of
-# the Makefile, most of which root hands to that user as well.
+# ABI, and what a call costs; and those of the Makefile, most of which root hands to that user as
+# well. The examples then run once more without a loopback interface, and the tests in C, by
+# `make check-c`, also with no more descriptors than the fewest that a system allows: what that takes
+# is skipped, and nothing fails.
 #
 # The crates come from the folder $VENDOR; without one, $CARGO fetches them.
 
@@ -47,26 +49,38 @@ for made in .made-by-libancillary venv node_modules; do
 done
 chown -R nobody: "$build/user" "$build/vendor"
 
+named=no
+[ -z "$only" ] || named=yes
 [ -n "$only" ] || for test in "$place"/tests/*.rs "$place"/tests/*/main.rs; do
     name=${test#"$place/tests/"}
     name=${name%/main.rs}
     name=${name%.rs}
     case $name in
-    abi | cost | description | house | kernel | make | manual | system_calls) ;;
+    abi | cost | description | house | make | manual) ;;
     *) only="$only $name" ;;
     esac
 done
 
-export build sysroot only
+export build sysroot only named
 exec unshare --mount --net --pid --fork --kill-child --mount-proc sh -euc '
     ip link set lo up
     # Before /home is another, where either may be.
     mount --bind "$sysroot" "$build/rust"
     mount --rbind "$build" /home
     cd /home/user/libancillary
+    as_user() { # ARGUMENTS: of make
+        setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups \
+            env -i HOME=/home/user PATH=/home/rust/bin:/usr/bin:/bin VENDOR=/home/vendor \
+            ANCILLARY_REQUIRE_ALL="${ANCILLARY_REQUIRE_ALL-}" make "$@"
+    }
     # Little, also for descriptors in flight. Some tests need more than the 4,096 of the kernel.
     ulimit -S -n 1024
     ulimit -H -n 8192
-    exec setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups \
-        env -i HOME=/home/user PATH=/home/rust/bin:/usr/bin:/bin VENDOR=/home/vendor \
-        ANCILLARY_REQUIRE_ALL="${ANCILLARY_REQUIRE_ALL-}" make check ONLY="$only"'
+    as_user check ONLY="$only"
+    [ "$named" = no ] || exit 0
+
+    unset ANCILLARY_REQUIRE_ALL
+    ip link set lo down
+    as_user check ONLY=examples
+    ulimit -H -n 1024
+    as_user check-c'

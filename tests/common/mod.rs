@@ -379,11 +379,12 @@ pub fn works(command: &mut Command) -> bool {
 }
 
 /// What only root has: with ANCILLARY_REQUIRE_ALL=1 others may do without it.
-const OF_ROOT: [&str; 4] = [
+const OF_ROOT: [&str; 5] = [
     "root",
     "root, with mounts of its own",
     "the right to choose the number of a process",
     "the right to make a pid namespace",
+    "the right to make a network namespace",
 ];
 
 /// Skips a test, or what is left of it, for want of what not every machine has. Where
