@@ -32,12 +32,12 @@ include tools/names.mk
 # With it, cd(1) may lead elsewhere.
 unexport CDPATH
 
-VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
-SONAME := libancillary.so.$(firstword $(subst ., ,$(VERSION)))
-SHARED := $(BUILD)/libancillary.so.$(VERSION)
-STATIC := $(BUILD)/libancillary.a
-ARCHIVE := $(BUILD)/cargo/libancillary.a
-OBJECT := $(BUILD)/object/ancillary.o
+override VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+override SONAME := libancillary.so.$(firstword $(subst ., ,$(VERSION)))
+override SHARED := $(BUILD)/libancillary.so.$(VERSION)
+override STATIC := $(BUILD)/libancillary.a
+override ARCHIVE := $(BUILD)/cargo/libancillary.a
+override OBJECT := $(BUILD)/object/ancillary.o
 
 all: $(SHARED) $(STATIC)
 .PHONY: all install uninstall clean FORCE
@@ -46,9 +46,9 @@ all: $(SHARED) $(STATIC)
 .NOTPARALLEL:
 
 # What there may be in $(BUILD), and what says that it was made here.
-MADE := cargo linker object libancillary.a libancillary.so*
-MARK := $(BUILD)/.made-by-libancillary
-is_empty = there=$$(ls -A $(BUILD)) && test -z "$$there"
+override MADE := cargo linker object libancillary.a libancillary.so*
+override MARK := $(BUILD)/.made-by-libancillary
+override is_empty = there=$$(ls -A $(BUILD)) && test -z "$$there"
 $(MARK):
 	@mkdir -p $(BUILD) && $(is_empty) || \
 		{ echo "$(BUILD) has what was not built here (no $(@F)): make BUILD=ANOTHER/FOLDER" >&2; exit 1; }
@@ -57,15 +57,15 @@ $(MARK):
 # Cargo knows whether anything is to be done. The library takes unwind tables, for a thread that is
 # cancelled in a call, and link-time optimisation, whatever its user has set for all programs.
 # Without a frame pointer the tables of i386 are larger than the code that it saves.
-RUSTC_FLAGS = -C force-unwind-tables=yes $(if \
+override RUSTC_FLAGS = -C force-unwind-tables=yes $(if \
 	$(filter i%86-%,$(shell $(CC) -dumpmachine)),-C force-frame-pointers=yes)
-PROFILE := --config 'profile.release.lto="fat"' --config 'profile.release.panic="abort"' \
+override PROFILE := --config 'profile.release.lto="fat"' --config 'profile.release.panic="abort"' \
 	--config profile.release.codegen-units=1
-OFFLINE = $(if $(VENDOR),--offline --config 'source.crates-io.replace-with="vendored"' \
+override OFFLINE = $(if $(VENDOR),--offline --config 'source.crates-io.replace-with="vendored"' \
 	--config $(call quote,source.vendored.directory='''$(VENDOR)'''))
 # CC may be several words, and Rust takes one.
-LINKER := $(BUILD)/linker
-LINK = $(if $(RUST_TARGET),--config "target.$(RUST_TARGET).linker='$(LINKER)'")
+override LINKER := $(BUILD)/linker
+override LINK = $(if $(RUST_TARGET),--config "target.$(RUST_TARGET).linker='$(LINKER)'")
 $(ARCHIVE): FORCE | $(MARK)
 	@printf '#!/bin/sh\nexec %s "$$@"\n' $(call quote,$(CC)) > $(LINKER) && chmod +x $(LINKER)
 	target=$(RUST_TARGET) && target=$${target:-$$($(CARGO) -vV | sed -n 's/^host: //p')} && \
@@ -102,13 +102,13 @@ $(STATIC): $(SHARED)
 	$(AR) rcsD $(OBJECT:.o=.a) $(OBJECT)
 	mv $(OBJECT:.o=.a) $@
 
-lib = $(call quote,$(DESTDIR)$(LIBDIR))
-include = $(call quote,$(DESTDIR)$(INCLUDEDIR))
-man = $(call quote,$(DESTDIR)$(MANDIR))
-licences = $(call quote,$(DESTDIR)$(LICENSEDIR))
-below_prefix = $(call quote,$(subst $(newline),,$(subst $(newline)$(PREFIX)/,$${prefix}/,$(newline)$(1))))
+override lib = $(call quote,$(DESTDIR)$(LIBDIR))
+override include = $(call quote,$(DESTDIR)$(INCLUDEDIR))
+override man = $(call quote,$(DESTDIR)$(MANDIR))
+override licences = $(call quote,$(DESTDIR)$(LICENSEDIR))
+override below_prefix = $(call quote,$(subst $(newline),,$(subst $(newline)$(PREFIX)/,$${prefix}/,$(newline)$(1))))
 # For each name that a page of the manual has (mdoc(7), .Nm); the first is that of its file.
-for_names = for page in man/*.[37]; do section=$${page\#\#*.}; \
+override for_names = for page in man/*.[37]; do section=$${page\#\#*.}; \
 	for name in $$(sed -n '/^.Sh NAME/,/^.Nd/s/^.Nm \([a-z_]*\).*/\1/p' "$$page"); do
 
 # It builds nothing. What stands in the place of a file is replaced, also a link, wherever that leads.

@@ -34,18 +34,18 @@ FUZZ_SECONDS ?= 60
 HOSTILE_SECONDS ?= 10
 
 # The same path from everywhere, as a word of the shell.
-full = $(if $(filter /%,$(firstword $(1))),,"$$PWD"/)$(call quote,$(1))
+override full = $(if $(filter /%,$(firstword $(1))),,"$$PWD"/)$(call quote,$(1))
 
 # Also what .ci/run puts there.
-MADE += abi bench check clippy cross cyclonedx deb examples fuzz go html kernel lint msrv node_modules package.json \
+override MADE += abi bench check clippy cross cyclonedx deb examples fuzz go html kernel lint msrv node_modules package.json \
 	package-lock.json passing.svg prefix tests threads tools user venv
 
-HEADER_TOOL = $(CARGO) run --quiet --locked $(OFFLINE) --target-dir $(BUILD)/tools \
+override HEADER_TOOL = $(CARGO) run --quiet --locked $(OFFLINE) --target-dir $(BUILD)/tools \
 	--manifest-path tools/header/Cargo.toml --
 # What the tests build, they build with the same crates.
-TESTS = $(if $(VENDOR),VENDOR=$(call full,$(VENDOR))) $(CARGO) test --locked $(OFFLINE) \
+override TESTS = $(if $(VENDOR),VENDOR=$(call full,$(VENDOR))) $(CARGO) test --locked $(OFFLINE) \
 	--target-dir $(BUILD)/check
-EXAMPLES := $(patsubst c-examples/%.c,$(BUILD)/examples/%,$(wildcard c-examples/*.c))
+override EXAMPLES := $(patsubst c-examples/%.c,$(BUILD)/examples/%,$(wildcard c-examples/*.c))
 
 .PHONY: examples demo html bench bench-build check check-c check-make check-mutants check-as-user fuzz check-hostile check-valgrind \
 	check-threads check-msrv check-deb cross-check kernel-check compare-abi abi map header check-header picture
@@ -61,7 +61,7 @@ demo: examples
 
 # mandoc looks for the pages that a page refers to in the current folder: those are linked to each
 # other, and all others to the pages of the system.
-SYSTEM_PAGES := https://man7.org/linux/man-pages/man%S/%N.%S.html
+override SYSTEM_PAGES := https://man7.org/linux/man-pages/man%S/%N.%S.html
 html: | $(MARK)
 	rm -rf $(BUILD)/html && mkdir $(BUILD)/html
 	cp docs/manual.css $(BUILD)/html
@@ -79,7 +79,7 @@ picture: | $(MARK)
 BENCH_PAGE = $(BUILD)/bench
 BENCH_RUNS ?= 3
 BENCH_SECONDS ?= 6
-BENCH := $(BUILD)/bench/cargo/release/bench
+override BENCH := $(BUILD)/bench/cargo/release/bench
 
 bench-build: all examples
 	ANCILLARY_BUILD=$(call full,$(BUILD)) $(CARGO) build --release --locked \
@@ -167,7 +167,7 @@ kernel-check: all
 
 .PHONY: dist check-release check-dist check-rpm check-arch check-licences
 
-MADE += dist
+override MADE += dist
 
 dist: | $(MARK)
 	CARGO=$(call quote,$(CARGO)) sh tools/dist.sh $(BUILD)/dist

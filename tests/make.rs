@@ -229,6 +229,79 @@ fn the_environment_does_not_say_what_is_removed() {
     assert!(files(home.path()) == before, "something was changed");
 }
 
+/// The variables that the files for make set, each with what stands in front of its name.
+fn variables() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for file in ["Makefile", "maintain.mk", "tools/names.mk"] {
+        let text = fs::read_to_string(source().join(file)).expect("it");
+        for line in text.lines() {
+            let line = line.replace("define newline", "newline =");
+            let Some((left, _)) =
+                line.split_once('=').filter(|_| !line.starts_with(['\t', ' ', '#', '$']))
+            else {
+                continue;
+            };
+            let left = left.trim_end_matches([':', '?', '+', ' ']);
+            let (before, name) = left.rsplit_once(' ').unwrap_or(("", left));
+            all.push((before.to_owned(), name.to_owned()));
+        }
+    }
+    all
+}
+
+/// Those that a user may set.
+const FOR_USERS: [&str; 20] = [
+    "PREFIX",
+    "LIBDIR",
+    "INCLUDEDIR",
+    "MANDIR",
+    "LICENSEDIR",
+    "VENDOR",
+    "BUILD",
+    "CARGO",
+    "AR",
+    "OBJCOPY",
+    "INSTALL",
+    "STRIP",
+    "CFLAGS",
+    "FUZZ_SECONDS",
+    "HOSTILE_SECONDS",
+    "BENCH_PAGE",
+    "BENCH_RUNS",
+    "BENCH_SECONDS",
+    "ONLY",
+    "REUSE",
+];
+
+/// With -e, make takes all variables of the environment.
+#[test]
+fn other_variables_are_those_of_the_makefile() {
+    let home = Home::new("home");
+    put(&home.path().join("other/kept"));
+    put(&home.path().join("other/object/kept"));
+    let before = beside(&home);
+    let all = variables();
+    let own =
+        || all.iter().map(|(_, name)| name).filter(|name| !FOR_USERS.contains(&name.as_str()));
+    for (before, name) in &all {
+        let is_own = !FOR_USERS.contains(&name.as_str());
+        assert_eq!(before, if is_own { "override" } else { "" }, "{name}");
+    }
+    assert!(own().count() > 30, "{}", own().count());
+    let prefix = format!("PREFIX={}", home.path().join("build").display());
+    for value in ["../src", &home.path().join("other/object").display().to_string()] {
+        let given: Vec<_> = own().map(|name| format!("{name}={value}")).collect();
+        for targets in [&["all"][..], &["install", &prefix], &["uninstall", &prefix], &["clean"]] {
+            let from_environment = own().map(|name| (name, value));
+            succeeds(&run(home.make(&["-e"]).args(targets).envs(from_environment)));
+            succeeds(&run(home
+                .make(&given.iter().map(String::as_str).collect::<Vec<_>>())
+                .args(targets)));
+        }
+        assert!(beside(&home) == before, "{value}: something was changed");
+    }
+}
+
 /// Compiles a program with what pkg-config says of a prefix, and runs it.
 fn build_with_pkg_config(home: &Home, prefix: &Path) {
     let file = home.path().join("program.c");

@@ -1,21 +1,24 @@
 # Names of folders that make, Rust, the shell or pkg-config would read otherwise than they are meant.
 # They are refused before anything is done; all others are quoted where they are used.
+#
+# Variables that no user gives are `override`, here and in the files that read this one: with -e, make
+# takes all that are in the environment, also what is removed.
 
-define newline
+override define newline
 
 
 endef
-comma := ,
-hash := \#
+override comma := ,
+override hash := \#
 
 # A word of the shell.
-quote = '$(subst ','\'',$(1))'
+override quote = '$(subst ','\'',$(1))'
 # $(call refuse,WHY,IF)
-refuse = $(if $(strip $(2)),$(error $(1)))
+override refuse = $(if $(strip $(2)),$(error $(1)))
 # $(call has,CHARACTERS,TEXT)
-has = $(strip $(foreach character,$(1),$(findstring $(character),$(2))))
+override has = $(strip $(foreach character,$(1),$(findstring $(character),$(2))))
 # What was given for a variable, if anything, but for what it may well begin with.
-given = $(if $(filter file,$(origin $(1))),,$(subst $$(PREFIX),,$(subst $${PREFIX},,$(value $(1)))))
+override given = $(if $(filter file,$(origin $(1))),,$(subst $$(PREFIX),,$(subst $${PREFIX},,$(value $(1)))))
 
 # make takes "$b" for a variable, and begins another command at a line break.
 $(foreach name,BUILD DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR LICENSEDIR VENDOR, \
@@ -23,7 +26,7 @@ $(foreach name,BUILD DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR LICENSEDIR VENDOR, 
 	$(call refuse,There is a line break in $(name),$(if $(findstring $(newline),$(call given,$(name))),yes)))
 
 # Of BUILD make has targets.
-unfit = $(findstring !,$(shell printf %s $(call quote,$(1)) | LC_ALL=C tr -c 'A-Za-z0-9_./+@\200-\377-' '!'))
+override unfit = $(findstring !,$(shell printf %s $(call quote,$(1)) | LC_ALL=C tr -c 'A-Za-z0-9_./+@\200-\377-' '!'))
 $(call refuse,BUILD is empty,$(if $(BUILD),,yes))
 $(call refuse,BUILD is given on the command line alone,$(filter environment,$(origin BUILD)))
 $(call refuse,BUILD has to be a path of letters$(comma) digits and ./_+@-,$(call unfit,$(BUILD))$(filter -%,$(BUILD)))
