@@ -38,14 +38,16 @@ override SHARED := $(BUILD)/libancillary.so.$(VERSION)
 override STATIC := $(BUILD)/libancillary.a
 override ARCHIVE := $(BUILD)/cargo/libancillary.a
 override OBJECT := $(BUILD)/object/ancillary.o
+override SOURCES := src Cargo.toml Cargo.lock build.rs pkg/ancillary.map
 
 all: $(SHARED) $(STATIC)
+	@touch $(MARK)
 .PHONY: all install uninstall clean FORCE
 .DELETE_ON_ERROR:
 # What is asked for at once, such as clean, all and install, is done in that order.
 .NOTPARALLEL:
 
-# What there may be in $(BUILD), and what says that it was made here.
+# What there may be in $(BUILD), and what says that it was made here, and when all of it was up to date.
 override MADE := cargo linker object libancillary.a libancillary.so*
 override MARK := $(BUILD)/.made-by-libancillary
 override is_empty = there=$$(ls -A $(BUILD)) && test -z "$$there"
@@ -111,9 +113,14 @@ override below_prefix = $(call quote,$(subst $(newline),,$(subst $(newline)$(PRE
 override for_names = for page in man/*.[37]; do section=$${page\#\#*.}; \
 	for name in $$(sed -n '/^.Sh NAME/,/^.Nd/s/^.Nm \([a-z_]*\).*/\1/p' "$$page"); do
 
-# It builds nothing. What stands in the place of a file is replaced, also a link, wherever that leads.
+# It builds nothing: root would leave files in a user's folder. What was built before the sources
+# became others is refused. What stands in the place of a file is replaced, also a link, wherever
+# that leads.
 install:
-	@test -e $(SHARED) && test -e $(STATIC) || { echo "Nothing is built yet: make" >&2; exit 1; }
+	@test -e $(SHARED) && test -e $(STATIC) && test -e $(MARK) || \
+		{ echo "Nothing is built yet: make" >&2; exit 1; }
+	@newer=$$(find $(SOURCES) -type f -name '[!.]*' -newer $(MARK) | head -n 1) && \
+		{ test -z "$$newer" || { echo "$$newer is newer than what is built: make" >&2; exit 1; }; }
 	umask 022 && mkdir -p $(lib)/pkgconfig $(include) $(man)/man3 $(man)/man7 $(licences)
 	$(INSTALL) -m 755 $(SHARED) $(lib)
 	ln -sfn libancillary.so.$(VERSION) $(lib)/$(SONAME)

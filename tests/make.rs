@@ -410,6 +410,16 @@ fn installing_builds_nothing() {
     let before = state(&home.source);
     succeeds(&install());
     assert!(state(&home.source) == before, "something was built");
+    // As after `git pull`, of which the header would be installed beside the library of before.
+    for name in
+        ["src/lib.rs", "src/c/fds.rs", "Cargo.toml", "Cargo.lock", "build.rs", "pkg/ancillary.map"]
+    {
+        run_ok(Command::new("touch").arg(home.source.join(name)));
+        is_refused(&install(), &format!("{name} is newer than what is built"));
+        // Also where cargo finds nothing to do.
+        succeeds(&run(&mut home.make(&[])));
+        succeeds(&install());
+    }
 }
 
 #[test]
