@@ -2,6 +2,7 @@
 #
 #   make            the shared and the static library, in $(BUILD)
 #   make install    these, header, pkg-config file, manual and licences, below $(DESTDIR)$(PREFIX)
+#   make install-strip   the same, with a shared library that is stripped
 #   make uninstall  removes them
 #   make clean      removes what was built
 #
@@ -22,6 +23,7 @@ CARGO ?= cargo
 AR ?= ar
 OBJCOPY ?= objcopy
 INSTALL ?= install
+STRIP ?= strip
 CFLAGS ?= -O2
 
 # All paths are relative: the name of this folder, which make may not be able to handle, is in none.
@@ -42,7 +44,7 @@ override SOURCES := src Cargo.toml Cargo.lock build.rs pkg/ancillary.map
 
 all: $(SHARED) $(STATIC)
 	@touch $(MARK)
-.PHONY: all install uninstall clean FORCE
+.PHONY: all install install-strip uninstall clean FORCE
 .DELETE_ON_ERROR:
 # What is asked for at once, such as clean, all and install, is done in that order.
 .NOTPARALLEL:
@@ -136,6 +138,9 @@ install:
 		then $(INSTALL) -m 644 "$$page" $(man)/man$$section; \
 		else ln -sfn "$${page#man/}" $(man)/man$$section/$$name.$$section; fi || exit 1; done; done
 	$(INSTALL) -m 644 LICENSE-MIT LICENSE-APACHE $(licences)
+
+install-strip: install
+	$(STRIP) --strip-unneeded $(lib)/libancillary.so.$(VERSION)
 
 uninstall:
 	rm -f $(lib)/libancillary.so.$(VERSION) $(lib)/$(SONAME) $(lib)/libancillary.so \

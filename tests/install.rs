@@ -101,6 +101,28 @@ fn folders_are_those_asked_for() {
     assert!(files(&root).is_empty(), "{:?}", files(&root).keys());
 }
 
+/// For who has no packager to do it.
+#[test]
+fn the_shared_library_is_stripped_on_request() {
+    let dir = TempDir::new();
+    let prefix = dir.path().join("prefix");
+    let variables = [format!("PREFIX={}", prefix.display())];
+    let has_symbols = || {
+        let library = prefix.join("lib").join(SHARED);
+        run_ok(Command::new("readelf").arg("-SW").arg(library)).contains(" .symtab ")
+    };
+    make("install", &variables);
+    assert!(has_symbols(), "make install strips");
+    let installed = files(&prefix);
+    make("install-strip", &variables);
+    assert!(!has_symbols(), "make install-strip does not strip");
+    let stripped = files(&prefix);
+    let differ = stripped.iter().filter(|(path, text)| installed[*path] != **text);
+    assert!(differ.map(|(path, _)| path).eq([&prefix.join("lib").join(SHARED)]));
+    make("uninstall", &variables);
+    assert!(files(&prefix).is_empty(), "{:?}", files(&prefix).keys());
+}
+
 /// What stands where a file is to be is replaced, and what it leads to left alone.
 #[test]
 fn links_in_the_place_of_files_are_not_followed() {
