@@ -615,6 +615,68 @@ fn the_abi_is_compared_with_that_of_the_last_release() {
     assert!(said(&output).contains("ancillary_version"), "{}", said(&output));
 }
 
+/// What says the version, and what stands in front of it there.
+const SAY_THE_VERSION: [(&str, &str); 19] = [
+    ("CHANGELOG.md", "\n## "),
+    ("Cargo.lock", "\nname = \"libancillary\"\nversion = \""),
+    ("RELEASING.md", "libancillary "),
+    ("RELEASING.md", "libancillary-"),
+    ("RELEASING.md", " v"),
+    ("docs/cookbook.md", "libancillary-"),
+    ("include/ancillary.h", "#define ANCILLARY_VERSION_MAJOR "),
+    ("include/ancillary.h", "#define ANCILLARY_VERSION_MINOR "),
+    ("include/ancillary.h", "#define ANCILLARY_VERSION_PATCH "),
+    ("man/ancillary_version.3", "#define ANCILLARY_VERSION_MAJOR "),
+    ("man/ancillary_version.3", "#define ANCILLARY_VERSION_PATCH "),
+    ("pkg/arch/PKGBUILD", "pkgver="),
+    ("pkg/debian/README.source", "libancillary_"),
+    ("pkg/debian/README.source", "libancillary-"),
+    ("pkg/debian/changelog", "libancillary ("),
+    ("pkg/rpm/libancillary.spec", "Version:        "),
+    ("pkg/rpm/libancillary.spec", " authors - "),
+    ("src/c/constants.rs", "ANCILLARY_VERSION_MAJOR: c_int = "),
+    ("src/c/constants.rs", "ANCILLARY_VERSION_MINOR: c_int = "),
+];
+
+#[test]
+fn a_release_has_one_version() {
+    let dir = TempDir::new();
+    let copy = dir.path().join("copy");
+    copy_source(&copy);
+    for name in ["CHANGELOG.md", "README.md", "RELEASING.md", "SECURITY.md"] {
+        fs::copy(source().join(name), copy.join(name)).expect("a copy");
+    }
+    let differs = || {
+        let said = said(&run(Command::new("sh").arg(copy.join("tools/check-release.sh"))));
+        said.lines()
+            .filter(|line| line.contains(": the version is "))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(differs(), "");
+    let mut places = 0;
+    for (name, before) in SAY_THE_VERSION {
+        let file = copy.join(name);
+        let text = fs::read_to_string(&file).expect("a text");
+        let found = text.match_indices(before).map(|(at, _)| at + before.len());
+        let found: Vec<_> =
+            found.filter(|at| text[*at..].starts_with(|c: char| c.is_ascii_digit())).collect();
+        assert!(!found.is_empty(), "{name} has no {before:?} and a number");
+        for at in found {
+            fs::write(&file, format!("{}9{}", &text[..at], &text[at..])).expect("a file");
+            let differs = differs();
+            assert!(
+                differs.starts_with(&format!("{name}: the version is ")),
+                "{name}, byte {at}: {differs}"
+            );
+            assert_eq!(differs.lines().count(), 1, "{differs}");
+            places += 1;
+        }
+        fs::write(&file, text).expect("a file");
+    }
+    assert!(places > 25, "{places} places");
+}
+
 fn libraries(paths: [PathBuf; 2]) -> [Vec<u8>; 2] {
     paths.map(|path| fs::read(path).expect("a library"))
 }

@@ -20,22 +20,43 @@ has() { # FILE EXPRESSION WHAT
     grep -Eq "$2" "$1" || complain "$1" "$3 is missing"
 }
 
-has_version() { # FILE SCRIPT: what sed prints with it first
-    found=$(sed -n "$2" "$1" | head -n 1)
+# All that sed prints with a script, a line each, is this version, and there is some.
+has_version() { # FILE SCRIPT
+    found=$(sed -n "$2" "$1" | grep -vFx "$version" || true)
+    [ -n "$(sed -n "$2" "$1")" ] || found=nowhere
+    [ -z "$found" ] || complain "$1" "the version is $(echo $found), in Cargo.toml $version"
+}
+
+# So is each that a text names: of an archive, a package, a tag.
+has_versions() { # FILE
+    found=$(grep -Eo '(libancillary[-_ ]|[ /]v)[0-9]+(\.[0-9]+)+' "$1" | sed 's/.*[-_ v]//' | sort -u)
+    [ "$found" = "$version" ] ||
+        complain "$1" "the version is $(echo ${found:-nowhere}), in Cargo.toml $version"
+}
+
+# And the three constants.
+has_constants() { # FILE
+    found=$(sed -n 's/.*ANCILLARY_VERSION_[A-Z]*[^A-Z]* \([0-9]*\);*$/\1/p' "$1" | paste -s -d . -)
     [ "$found" = "$version" ] || complain "$1" "the version is $found, in Cargo.toml $version"
 }
 
-has_version CHANGELOG.md 's/^## \([^ ]*\).*/\1/p'
-has_version pkg/debian/changelog 's/^libancillary (\(.*\)-[^-]*) .*/\1/p'
+# In a list of versions, the first.
+has_version CHANGELOG.md '/^## /{s/^## \([^ ]*\).*/\1/p;q}'
+has_version pkg/debian/changelog '/^libancillary /{s/^libancillary (\(.*\)-[^-]*) .*/\1/p;q}'
+has_version pkg/rpm/libancillary.spec '/^\* /{s/^\* .* - \(.*\)-[^-]*$/\1/p;q}'
 has_version pkg/rpm/libancillary.spec 's/^Version: *//p'
-has_version pkg/rpm/libancillary.spec 's/^\* .* - \(.*\)-[^-]*$/\1/p'
 has_version pkg/arch/PKGBUILD 's/^pkgver=//p'
-has_version pkg/debian/README.source 's/.*libancillary_\(.*\)\.orig.*/\1/p'
-has_version docs/cookbook.md 's/.*libancillary-\(.*\)-vendored.*/\1/p'
-has_version RELEASING.md 's/^git tag .* v//p'
+has_version Cargo.lock '/^name = "libancillary"$/{n;s/^version = "\(.*\)"/\1/p}'
+has_versions pkg/debian/README.source
+has_versions docs/cookbook.md
+has_versions RELEASING.md
+has_constants src/c/constants.rs
+has_constants include/ancillary.h
+has_constants man/ancillary_version.3
 
 has CHANGELOG.md "^## $version \([0-9]{4}-[0-9]{2}-[0-9]{2}\)$" "the day of the release"
-! grep -q 'is not released yet' README.md || complain README.md "it says that this is not released"
+! tr '\n' ' ' < README.md | grep -q 'is not released yet' ||
+    complain README.md "it says that this is not released"
 has SECURITY.md '<[^ <>]+@[^ <>]+>|https://' "an address for reports"
 has SECURITY.md '([0-9A-F]{4} *){10}' "the fingerprint of the key"
 # No address can end in that (RFC 2606).
