@@ -224,6 +224,10 @@ impl Place {
             .env("LD_LIBRARY_PATH", prefix.join("lib"))
             .env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"))
             .env("TMPDIR", self.dir.path());
+        if command.starts_with("cmake ") {
+            // As `make DESTDIR=/another BUILD=another install` of a program that is built with it.
+            shell.env("MAKEFLAGS", " -- DESTDIR=/another LIBDIR=/another BUILD=another");
+        }
         shell
     }
 
