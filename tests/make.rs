@@ -14,10 +14,12 @@ use common::{
 };
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 /// Names of folders that are possible, with what shells, make and others have a use for.
 const NAMES: [&str; 20] = [
@@ -316,6 +318,13 @@ fn build_with_pkg_config(home: &Home, prefix: &Path) {
     run_ok(shell.env("LD_LIBRARY_PATH", prefix.join("lib")));
 }
 
+fn has_loopback() -> bool {
+    let Ok(listener) = TcpListener::bind("127.0.0.1:0") else { return false };
+    // Where it is down, connecting may take until it gives up.
+    let place = listener.local_addr().expect("an address");
+    TcpStream::connect_timeout(&place, Duration::from_secs(10)).is_ok()
+}
+
 #[test]
 fn builds_and_installs_in_folders_of_any_name() {
     // But for what the names of the refused values hold.
@@ -333,6 +342,19 @@ fn builds_and_installs_in_folders_of_any_name() {
         succeeds(&run(&mut home.make(arguments)));
     }
     assert!(built(&home) == of_shipped(), "the name of the folder is in the libraries");
+    if works(Command::new("mandoc").arg("/dev/null")) {
+        succeeds(&run(&mut home.make(&["html"])));
+        let page = home.source.join("build/html/ancillary.7.html");
+        assert!(fs::read_to_string(page).expect("a page").contains("libancillary"));
+    } else {
+        missing("mandoc");
+    }
+    if has_loopback() {
+        let output = run(&mut home.make(&["--silent", "demo"]));
+        succeeds(&output);
+    } else {
+        skipped(Some("demo"), "the loopback interface");
+    }
     if works(Command::new("pkg-config").arg("--version")) {
         build_with_pkg_config(&home, &prefix);
         for name in ["program", "program.c"] {
@@ -347,6 +369,29 @@ fn builds_and_installs_in_folders_of_any_name() {
     succeeds(&run(&mut home.make(&["clean"])));
     assert!(!home.source.join("build").exists(), "something is left");
     assert!(beside(&home) == before, "something is left");
+}
+
+/// Where the names of folders are such that nothing can be built there, it can be elsewhere.
+#[test]
+fn builds_elsewhere_for_folders_that_are_refused() {
+    let home = Home::new(&REFUSED.concat());
+    let before = beside(&home);
+    is_refused(&run(&mut home.make(&["all"])), "BUILD=/ANOTHER/FOLDER");
+    let other = TempDir::new();
+    let (build, prefix) = (other.path().join("build"), other.path().join("usr"));
+    let given = [format!("BUILD={}", build.display()), format!("PREFIX={}", prefix.display())];
+    let make = |target| run(&mut home.make(&[target, &given[0], &given[1]]));
+    for target in ["all", "examples", "install"] {
+        succeeds(&make(target));
+    }
+    let names = ["libancillary.a", "libancillary.so"];
+    assert!(libraries(names.map(|name| build.join(name))) == of_shipped(), "the libraries differ");
+    assert!(libraries(names.map(|name| prefix.join("lib").join(name))) == of_shipped(), "others");
+    for target in ["uninstall", "clean"] {
+        succeeds(&make(target));
+    }
+    assert!(!build.exists() && files(&prefix).is_empty(), "something is left");
+    assert!(beside(&home) == before, "something was changed");
 }
 
 /// A file of another's in a folder that make uses.
