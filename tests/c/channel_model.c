@@ -159,6 +159,8 @@ static struct stat pool_stat[FILES];
 
 static void open_pool(void)
 {
+	/* More than there is in flight, which of an ordinary user may be as many as open. */
+	need_descriptors(1900);
 	make_payload(payload, sizeof payload);
 	open_files(pool, FILES);
 	for (size_t i = 0; i < FILES; i++)

@@ -136,7 +136,7 @@ void open_pool(void)
 	struct rlimit limits;
 
 	CHECK(getrlimit(RLIMIT_NOFILE, &limits) == 0);
-	CHECK(limits.rlim_cur >= POOL_BASE + MOST_SENT + 16);
+	need_descriptors(POOL_BASE + MOST_SENT + 16);
 	pooled = lesser(MOST_FILES, (size_t)limits.rlim_cur - POOL_BASE - 16);
 	for (size_t i = 0; i < pooled; i++) {
 		int low = memfd_create("file", MFD_CLOEXEC);

@@ -187,6 +187,8 @@ static void every_descriptor_goes_round(void)
 	CHECK(shared != MAP_FAILED);
 	for (uint32_t i = 0; i < RECORDS; i++)
 		all += size_of_record(i);
+	/* Of an ordinary user no more may be in flight than may be open, unix(7). */
+	need_descriptors(all);
 	rounds = (uint32_t)((passes + all - 1) / all);
 	make_ring();
 	for (int i = 0; i < PROCESSES; i++) {
