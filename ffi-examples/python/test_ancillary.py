@@ -477,19 +477,22 @@ class Interruptions(unittest.TestCase):
         self.name = f"@ancillary-{os.getpid()}"
         self.listener = ancillary.listen(self.name)
         self.listener.settimeout(0)
+        self.folder, self.null = os.open("/", os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
         self.before = descriptors()
 
     def tearDown(self):
+        os.close(self.folder)
+        os.close(self.null)
         self.listener.close()
 
     def calls(self):
         """What makes objects of descriptors, each with what it needs, as context managers."""
 
         @contextmanager
-        def receive(**options):
+        def receive(other=None, **options):
             ours, theirs = socket.socketpair()
             with ours, theirs:
-                ancillary.send(theirs, [theirs] * 3, b"data")
+                ancillary.send(theirs, [theirs, other or theirs, theirs], b"data")
                 yield lambda: close_all(ancillary.receive(ours, 3, 4, **options)[1])
 
         @contextmanager
@@ -500,9 +503,30 @@ class Interruptions(unittest.TestCase):
         def channels(act):
             ours, theirs = map(ancillary.Channel, socket.socketpair())
             with ours, theirs:
-                theirs.send(0, files=[0] * 3)
-                theirs.send(0, files=[0] * 3)
+                theirs.send(0, files=[theirs, self.null, theirs])
+                theirs.send(0, files=[theirs, self.null, theirs])
                 yield lambda: act(ours)
+
+        @contextmanager
+        def held(act):
+            """Channels with files that have come, and with some that wait to be sent."""
+            ends = [ancillary.Channel(sock) for sock in socket.socketpair()]
+            try:
+                for more in True, False, True:
+                    ends[1].send(0, files=[0] * 3, more=more, take=True)
+                close_all(ends[0].receive().files)
+                yield lambda: act(ends)
+            finally:
+                close_all(ends)
+
+        @contextmanager
+        def failing(call):
+            """What fails by itself, and can be interrupted then as well."""
+            with call as act:
+                def fail():
+                    with self.assertRaises(OSError):
+                        act()
+                yield fail
 
         def receive_twice(channel):
             for _ in range(2):
@@ -512,6 +536,15 @@ class Interruptions(unittest.TestCase):
             channel.send(0, files=[0] * 3, data=b"data", take=True, more=True)
             channel.send(0, files=[0] * 3, data=b"data", take=True)
 
+        def send_too_many(channel):
+            channel.send(0, files=[0] * 300, take=True)
+
+        def send_none(channel):
+            channel.send(0, files=[0, 0, -1], take=True)
+
+        def receive_sockets(channel):
+            close_all(channel.receive(kind=socket.socket).files)
+
         return (
             receive,
             lambda: channels(receive_twice),
@@ -520,6 +553,13 @@ class Interruptions(unittest.TestCase):
             lambda: receive(kind=socket.socket),
             lambda: make(ancillary.connect, self.name),
             lambda: make(ancillary.listen, self.name + "more"),
+            lambda: held(close_all),
+            lambda: held(list.clear),
+            lambda: failing(receive(self.folder)),
+            lambda: failing(receive(self.null, kind=socket.socket)),
+            lambda: failing(channels(receive_sockets)),
+            lambda: failing(channels(send_too_many)),
+            lambda: failing(channels(send_none)),
         )
 
     def interrupted(self, call, run):
@@ -546,7 +586,8 @@ class Interruptions(unittest.TestCase):
                 self.assertEqual(descriptors(), self.before, moment)
                 moment += 1
             self.accept_all()
-            self.assertGreater(moment, 50)
+            self.assertEqual(descriptors(), self.before)
+            self.assertGreater(moment, 1)
 
     def test_when_a_file_has_just_been_made(self):
         class Slow(io.FileIO):
@@ -619,25 +660,27 @@ class Alarm:
     """Interrupts actions at random moments, and nothing else.
 
     A handler can run at any step of the main thread, however late. So it looks whether there is
-    something to interrupt.
+    something to interrupt. It does so once, or a second time while the first is dealt with.
     """
 
     def __init__(self, chance):
         self.chance = chance
-        self.armed = False
+        self.left = 0
 
     def handle(self, *_):
-        if self.armed:
-            self.armed = False
+        if self.left > 0:
+            self.left -= 1
+            if self.left > 0:
+                signal.setitimer(signal.ITIMER_REAL, self.chance.uniform(1e-6, 3e-5))
             raise Interrupted
 
     def during(self, act):
-        self.armed = True
+        self.left = self.chance.choice((1, 2))
         try:
             signal.setitimer(signal.ITIMER_REAL, self.chance.uniform(1e-6, 2e-4))
             act()
         finally:
-            self.armed = False
+            self.left = 0
 
 
 def open_and_close(stop, faults):

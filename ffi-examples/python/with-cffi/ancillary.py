@@ -23,8 +23,8 @@ for), EMFILE (more than the process can have open), ENOMSG (a message without an
 
 Nothing is lost unnoticed, and nothing leaks: what comes and cannot be handed over is closed before
 the error is raised. That also holds when the handler of a signal raises, at whatever moment: then
-each descriptor is closed, and closed once. (If it does so twice within some microseconds, one can
-stay open.)
+each descriptor is closed, and closed once. (Not all of that holds for the sockets that gevent and
+eventlet make, which are made of others.)
 
 On a Channel messages travel whole, each with its files, also where a stream cuts them:
 
@@ -46,16 +46,19 @@ It needs Python 3.8 or newer, cffi, the module _ancillary that build_ancillary.p
 libancillary.so.1 where the system's loader looks for it.
 """
 
+import collections
 import errno
 import fcntl
+import functools
 import io
+import itertools
 import os
 import select
 import socket
 import time
-import weakref
 from typing import NamedTuple
 
+import _socket
 from _ancillary import ffi
 
 _lib = ffi.dlopen("libancillary.so.1")
@@ -122,10 +125,6 @@ def _frame(type, id, data, fds):
         "type": type, "id": id, "data": ffi.from_buffer(data), "len": len(data),
         "fds": fds, "nfds": len(fds),
     })
-
-
-def _forget(fds, count):
-    ffi.memmove(fds, _ints([-1] * count), count * ffi.sizeof("int"))
 
 
 # ---- What follows is the same with ctypes and with cffi ------------------------------------------
@@ -197,10 +196,8 @@ def receive(sock, room, size, whole=False, lossless=False, kind=None):
     they are sockets, and it is an OSError if one is something else. What Python makes no file of,
     a directory, is an OSError as well.
     """
-    # What is in the array when the handler of a signal raises, in any line, is found and closed.
     fds, count, data = _ints([-1] * room), _sizes([0]), _buffer(size)
     flags = (_WAITALL if whole else 0) | (_LOSSLESS if lossless else 0)
-    owners = []
     have = got = 0
 
     def call(waiting):
@@ -210,7 +207,7 @@ def receive(sock, room, size, whole=False, lossless=False, kind=None):
             flags | waiting,
         )
 
-    try:
+    with _Closing(_lib.ancillary_close_fds, fds, room):
         deadline = _deadline(sock.gettimeout())
         while True:
             try:
@@ -224,11 +221,7 @@ def receive(sock, room, size, whole=False, lossless=False, kind=None):
             # A call that waits for all comes back after a signal with what it has.
             if not whole or result == 0 or have == size or sock.type != socket.SOCK_STREAM:
                 break
-        _hand_over(fds[0:got], kind or io.FileIO, owners)
-        return _content(data, have), owners
-    except BaseException:
-        _close(fds[0:room], owners)
-        raise
+        return _content(data, have), _handed_over(fds, got, kind or io.FileIO)
 
 
 def pass_creds(sock, on=True):
@@ -308,7 +301,7 @@ class Channel:
         room = (size + 16 + 7) // 8 * 8
         memory = _buffer(room), _ints([-1] * (2 * files)), _buffer(room), _ints([-1] * files)
         self._channel = _channel(format, _LOSSLESS if lossless else 0, *memory)
-        self._drop = weakref.finalize(self, _drop, self._channel, memory)
+        self._held = _Closing(_lib.ancillary_channel_drop, self._channel, memory=memory)
 
     def send(self, type, id=0, data=b"", files=(), more=False, take=False):
         """Send a message.
@@ -322,18 +315,14 @@ class Channel:
         """
         files, data, deadline = list(files), _as_bytes(data), _deadline(self.sock.gettimeout())
         numbers = [file if isinstance(file, int) else file.fileno() for file in files]
-        copies, fds = [], None
-        try:
+        fds = _ints([-1] * len(numbers) if take else numbers)
+        # The library writes -1 where it takes one.
+        with _Closing(_lib.ancillary_close_fds, fds, len(numbers) if take else 0):
             if take:
-                copies.extend(map(os.dup, numbers))
-            fds = _ints(copies if take else numbers)
+                _in_one_step(map(fds.__setitem__, range(len(numbers)), map(os.dup, numbers)))
             frame = _frame(type, id, data, fds)
             flags = (_TAKE if take else 0) | (_MORE if more else 0)
             self._transfer(_lib.ancillary_channel_send, _POLLOUT, deadline, frame, flags)
-        finally:
-            if take:
-                # The library has written -1 where it has taken one.
-                _close(copies if fds is None else fds[0:len(files)], [])
         if not more:
             try:
                 self._transfer(_lib.ancillary_channel_flush, _POLLOUT, deadline)
@@ -347,22 +336,16 @@ class Channel:
 
     def receive(self, kind=None):
         """Receive the next message, with files of that kind, or None when the peer has closed."""
-        frame, owners = _frame(0, 0, b"", _ints([])), []
+        frame = _frame(0, 0, b"", _ints([]))
         deadline = _deadline(self.sock.gettimeout())
         if not self._transfer(_lib.ancillary_channel_recv, _POLLIN, deadline, frame):
             return None
         came = frame[0]
-        fds = list(came.fds[0:came.nfds]) if came.nfds else []
         data = _content(came.data, came.len) if came.len else b""
-        # The channel closes those in its own memory, and nobody else does, until they leave that.
-        try:
-            _forget(came.fds, len(fds))
-            _hand_over(fds, kind or io.FileIO, owners)
-            return Message(came.type, came.id, data, owners, came.pid)
-        except BaseException:
-            _forget(came.fds, len(fds))
-            _close(fds, owners)
-            raise
+        # They are the channel's, as long as they are in its memory.
+        with _Closing(_lib.ancillary_close_fds, came.fds, came.nfds):
+            files = _handed_over(came.fds, came.nfds, kind or io.FileIO)
+        return Message(came.type, came.id, data, files, came.pid)
 
     def events(self):
         """What to poll for: select.POLLIN and select.POLLOUT or'ed together, 0 after the end."""
@@ -374,7 +357,7 @@ class Channel:
 
     def close(self):
         """Close the socket, and what has come and not been received, or waits to be sent."""
-        self._drop()
+        self._held.close()
         self.sock.close()
 
     def __enter__(self):
@@ -396,14 +379,35 @@ class Channel:
         return _transfer(call, self.sock, event, deadline)
 
 
-def _drop(channel, _memory):
-    """Close what a channel holds, whose memory is there until then."""
-    _lib.ancillary_channel_drop(channel)
+# The handler of a signal runs between any two steps of Python, and can raise. So a descriptor always
+# has one owner, which closes it when it goes: C writes it to memory that has one before the call,
+# and a single step moves it from there to the object that is handed over.
 
 
-# The handler of a signal runs between any two steps of Python, and can raise. So a number that C
-# returns is in memory that was there before the call; and the object that is to own it is made
-# first, and takes it in a step of its own. Which descriptors have an owner, the owners show.
+class _Closing:
+    """Owns what a function of C closes: at the latest when nothing refers to this object any more.
+
+    The interpreter finds that function in the slot __del__, and no step of Python is part of the
+    call. close() calls it earlier; it may be called again.
+    """
+
+    __slots__ = ("__del__", "close", "_needed")
+
+    def __init__(self, function, *arguments, memory=None):
+        # What the function works with is there until then, at the end of the program as well.
+        self._needed = _lib, memory
+        self.close = self.__del__ = functools.partial(function, *arguments)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _in_one_step(*calls):
+    """Make calls of functions that are written in C, without a step of Python between them."""
+    collections.deque(itertools.chain(*calls), 0)
 
 
 def _flags(creds=False, pidfd=False, rights=True):
@@ -413,50 +417,59 @@ def _flags(creds=False, pidfd=False, rights=True):
 
 def _make_socket(function, *arguments):
     """Call a function that returns a descriptor, and return a socket that owns it."""
-    results, owners = [], []
+    fds = _ints([-1])
 
     def call(_):
-        # No step of Python lies between the return of the function and the list.
-        results[:] = map(function, *arguments)
-        return results[0]
+        _in_one_step(map(fds.__setitem__, [0], map(function, *arguments)))
+        return fds[0]
 
-    try:
+    with _Closing(_lib.ancillary_close_fds, fds, 1):
         _transfer(call, None, 0, _deadline(socket.getdefaulttimeout()))
-        _hand_over(results, socket.socket, owners)
-        return owners[0]
+        return _handed_over(fds, 1, socket.socket)[0]
+
+
+def _handed_over(fds, count, kind):
+    """Objects of that kind, which have taken the descriptors out of an array."""
+    owners = []
+    try:
+        for i in range(count):
+            owner = kind.__new__(kind)
+            _take(owner, fds, i, kind)
+            owners.append(owner)
+        return owners
     except BaseException:
-        _close(results, owners)
+        for owner in owners:
+            owner.close()
         raise
 
 
-def _hand_over(fds, kind, owners):
-    """Have objects of that kind take descriptors over, and put them into owners."""
-    for fd in fds:
-        owner = kind.__new__(kind)
-        owners.append(owner)
-        if issubclass(kind, io.IOBase):
-            access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
-            mode = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "r+"}[access]
-            kind.__init__(owner, fd, mode)
-        else:
-            kind.__init__(owner, -1, -1, -1, fd)
-
-
-def _close(fds, owners):
-    """Close descriptors, each once, whether one of the owners has taken it over or not."""
-    numbers = set(fds)
-    for owner in owners:
+def _take(owner, fds, i, kind):
+    """Have an object take a descriptor, and leave -1 in its place."""
+    fd, left = fds[i], map(fds.__setitem__, [i], [-1])
+    if issubclass(kind, io.IOBase):
+        access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+        mode = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "r+"}[access]
+        # Made first without owning the descriptor, because what a subclass adds can fail.
+        kind.__init__(owner, fd, mode, False)
+        _in_one_step(map(io.FileIO.__init__, [owner], [fd], [mode]), left)
+    elif issubclass(kind, _socket.socket):
+        # What is written in C owns it, whatever becomes of the rest.
+        _in_one_step(map(_socket.socket.__init__, [owner], [-1], [-1], [-1], [fd]), left)
+        kind.__init__(owner, -1, -1, -1, fd)
+    else:
+        # What gevent and eventlet have put in the place of sockets: it makes one of its own.
         try:
-            numbers.discard(owner.fileno())
-            if isinstance(owner, io.IOBase):
-                owner.close()
-            else:
-                # It could be too early for close().
-                numbers.add(owner.detach())
-        except (AttributeError, RecursionError, ValueError):
-            pass  # It has taken nothing.
-    rest = _ints(list(numbers))
-    _lib.ancillary_close_fds(rest, len(numbers))
+            kind.__init__(owner, -1, -1, -1, fd)
+        finally:
+            if _owns(owner, fd):
+                _in_one_step(left)
+
+
+def _owns(owner, fd):
+    try:
+        return owner.fileno() == fd
+    except (AttributeError, RecursionError):
+        return False  # It is not complete.
 
 
 def _transfer(call, sock, event, deadline):
