@@ -85,10 +85,12 @@ type Channel struct {
 	mutex sync.Mutex
 	// In memory of C, with all that it points to; nil when closed.
 	channel *C.struct_ancillary_channel
+	files   int
 }
 
 // NewChannel makes a channel that owns the connection, for messages of up to size bytes with up to
-// that many files, on either side. The flags are 0 or Lossless: files that the process cannot have
+// that many files, on either side. One that comes with more files is syscall.E2BIG, and gone; the
+// other end may be made for more of them. The flags are 0 or Lossless: files that the process cannot have
 // open stay queued (syscall.EMFILE), and the message can be received later.
 func NewChannel(
 	conn *net.UnixConn, size, files int, format Format, flags Flags,
@@ -103,17 +105,26 @@ func NewChannel(
 	// In the plain format it goes up to a multiple of 8.
 	room := (size + headerSize + 7) / 8 * 8
 	intSize := int(unsafe.Sizeof(C.int(0)))
-	memory := C.malloc(C.size_t(channelSize + 2*room + 3*files*intSize))
+	// The most of a message or of one sendmsg(2), which the other end fills with those of many, and
+	// what comes with the next one.
+	most := int(C.ancillary_max_fds())
+	come := files + most
+	if files < most {
+		come = 2 * most
+	}
+	memory := C.malloc(C.size_t(channelSize + 2*room + (come+files)*intSize))
 	in := unsafe.Add(memory, channelSize)
 	out := unsafe.Add(in, room)
 	inFds := unsafe.Add(out, room)
-	channel := &Channel{conn: conn, raw: raw, channel: (*C.struct_ancillary_channel)(memory)}
+	channel := &Channel{
+		conn: conn, raw: raw, channel: (*C.struct_ancillary_channel)(memory), files: files,
+	}
 	*channel.channel = C.struct_ancillary_channel{
 		size: channelSize, sock: -1, flags: C.uint(flags), format: C.uint(format),
 		in_data: in, in_size: C.size_t(room),
-		in_fds: (*C.int)(inFds), in_nfds: C.size_t(2 * files),
+		in_fds: (*C.int)(inFds), in_nfds: C.size_t(come),
 		out_data: out, out_size: C.size_t(room),
-		out_fds: (*C.int)(unsafe.Add(inFds, 2*files*intSize)), out_nfds: C.size_t(files),
+		out_fds: (*C.int)(unsafe.Add(inFds, come*intSize)), out_nfds: C.size_t(files),
 	}
 	runtime.SetFinalizer(channel, (*Channel).free)
 	return channel, nil
@@ -163,6 +174,10 @@ func (c *Channel) Receive() (*Message, error) {
 	err := c.call("ancillary_channel_recv", c.raw.Read, func() C.int {
 		var frame C.struct_ancillary_frame
 		result := C.ancillary_channel_recv(c.channel, &frame, C.uint(dontWait))
+		if int(frame.nfds) > c.files {
+			C.ancillary_close_fds(frame.fds, frame.nfds)
+			return -C.E2BIG
+		}
 		if result > 0 {
 			message = received(&frame)
 		}

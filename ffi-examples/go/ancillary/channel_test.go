@@ -290,6 +290,44 @@ func TestWhatAChannelHoldsIsClosedWithIt(t *testing.T) {
 
 // pairOfChannels returns two that nothing else refers to.
 func pairOfChannels(t testing.TB) (*Channel, *Channel) {
+	return channelsFor(t, 10, 10)
+}
+
+func TestTheOtherEndMayGatherTheFilesOfManyMessages(t *testing.T) {
+	_, file := pair(t)
+	ours, theirs := channelsFor(t, 1, 253)
+	defer ours.Close()
+	defer theirs.Close()
+	one := []syscall.Conn{file}
+	for i := uint32(0); i < 302; i++ {
+		files, flags := one, Take|More
+		if i == 300 {
+			files = []syscall.Conn{file, file}
+		}
+		if i == 301 {
+			flags = Take
+		}
+		if err := theirs.Send(i, 0, nil, files, flags); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := uint32(0); i < 302; i++ {
+		message, err := ours.Receive()
+		if i == 300 {
+			if !errors.Is(err, syscall.E2BIG) {
+				t.Fatal(message, err)
+			}
+			continue
+		}
+		if err != nil || message.Type != i || len(message.Files) != 1 {
+			t.Fatal(i, message, err)
+		}
+		message.Close()
+	}
+}
+
+// channelsFor connects two channels, for so many files.
+func channelsFor(t testing.TB, files ...int) (*Channel, *Channel) {
 	var channels [2]*Channel
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -302,7 +340,7 @@ func pairOfChannels(t testing.TB) (*Channel, *Channel) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		channels[i], err = NewChannel(conn.(*net.UnixConn), 100, 10, Plain, 0)
+		channels[i], err = NewChannel(conn.(*net.UnixConn), 100, files[i], Plain, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

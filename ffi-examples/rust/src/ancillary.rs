@@ -149,6 +149,7 @@ extern "C" {
         len: usize,
         flags: c_uint,
     ) -> isize;
+    fn ancillary_max_fds() -> usize;
     fn ancillary_set_passcred(sock: c_int, on: c_int) -> c_int;
     fn ancillary_send_creds(
         sock: c_int,
@@ -322,7 +323,8 @@ pub struct Channel {
 unsafe impl Send for Channel {}
 
 impl Channel {
-    /// For messages of up to `size` bytes with up to `files` files, on either side. `format`:
+    /// For messages of up to `size` bytes with up to `files` files, on either side. One that comes
+    /// with more is `E2BIG`, and gone; the other end may be made for more of them. `format`:
     /// [`PLAIN`]; [`IMSG`], [`IMSG_OLD`], which have one file at most. `flags`, for each call:
     /// [`DONTWAIT`]; [`LOSSLESS`], files that the process cannot have open stay queued (`EMFILE`),
     /// and the message can be received later.
@@ -336,7 +338,12 @@ impl Channel {
         // A header, and up to a multiple of 8.
         let words = size / 8 + 3;
         let mut data = [vec![0; words], vec![0; words]];
-        let mut fds = [vec![-1; files * 2], vec![-1; files]];
+        // SAFETY: no memory is involved.
+        let most = unsafe { ancillary_max_fds() };
+        // The most of a message or of one sendmsg(2), which the other end fills with those of many,
+        // and what comes with the next one.
+        let come = files.max(most) + most;
+        let mut fds = [vec![-1; come], vec![-1; files]];
         let [in_data, out_data] = data.each_mut().map(Vec::as_mut_ptr);
         let [in_fds, out_fds] = fds.each_mut().map(Vec::as_mut_ptr);
         let raw = RawChannel {
@@ -349,7 +356,7 @@ impl Channel {
             in_data,
             in_size: words * 8,
             in_fds,
-            in_nfds: files * 2,
+            in_nfds: come,
             out_data,
             out_size: words * 8,
             out_fds,
@@ -438,6 +445,10 @@ impl Channel {
             files.extend(
                 fds.iter_mut().map(|fd| unsafe { OwnedFd::from_raw_fd(mem::replace(fd, -1)) }),
             );
+        }
+        if files.len() > self.raw.out_nfds {
+            const E2BIG: i32 = 7;
+            return Err(io::Error::from_raw_os_error(E2BIG));
         }
         Ok(Some(Message { kind: frame.kind, id: frame.id, pid: frame.pid, data, files }))
     }
@@ -568,6 +579,30 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let channel = |sock| Channel::new(sock, 20_000, 300, format, flags);
         (channel(ours), channel(theirs))
+    }
+
+    #[test]
+    fn the_other_end_may_gather_the_files_of_many_messages() {
+        let _alone = ONE_AT_A_TIME.lock();
+        let before = descriptors();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut ours = Channel::new(ours, 20_000, 1, PLAIN, 0);
+        let mut theirs = Channel::new(theirs, 20_000, 253, PLAIN, 0);
+        for kind in 0..302 {
+            let mut files = nulls(if kind == 300 { 2 } else { 1 });
+            theirs.send_owned(kind, 0, b"", &mut files, if kind < 301 { MORE } else { 0 }).unwrap();
+        }
+        for kind in 0..302 {
+            let received = ours.receive(0);
+            if kind == 300 {
+                assert!(number(&received.unwrap_err()).is_some());
+                continue;
+            }
+            let message = received.unwrap().unwrap();
+            assert_eq!((message.kind, message.files.len()), (kind, 1));
+        }
+        drop((ours, theirs));
+        assert_eq!(descriptors(), before);
     }
 
     fn null() -> OwnedFd {
