@@ -2,6 +2,7 @@
 """What the wrappers promise beyond what pass.py shows."""
 
 import errno
+import fcntl
 import io
 import os
 import random
@@ -258,6 +259,21 @@ class Test(unittest.TestCase):
             finally:
                 socket.setdefaulttimeout(None)
 
+    def test_listening_does_not_wait_for_ever_for_a_lock(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "socket")
+            # Nobody listens there any more.
+            ancillary.listen(path).close()
+            lock = os.open(folder, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                with self.assertRaises(OSError) as raised:
+                    ancillary.listen(path, replace=True)
+            finally:
+                os.close(lock)
+            self.assertEqual(raised.exception.errno, errno.EBUSY)
+            ancillary.listen(path, replace=True).close()
+
     def test_options_hold_for_the_first_message(self):
         name = f"@ancillary-{os.getpid()}"
         with ancillary.listen(name, creds=True) as listener, ancillary.connect(name) as sock:
@@ -390,6 +406,23 @@ class Channels(unittest.TestCase):
                 except BlockingIOError:
                     pass
         self.assertGreater(refused, 1)
+
+    def test_the_other_end_may_gather_the_files_of_many_messages(self):
+        ours, theirs = map(ancillary.Channel, socket.socketpair(), [65536] * 2, [1, 253])
+        with ours, theirs:
+            # One sendmsg has all of these, as far as that can carry them.
+            for sent in range(300):
+                theirs.send(sent, files=[0], more=True, take=True)
+            theirs.send(300, files=[0, 0], more=True, take=True)
+            theirs.send(301, files=[0], take=True)
+            for sent in range(300):
+                with ours.receive() as message:
+                    self.assertEqual((message.type, len(message.files)), (sent, 1))
+            with self.assertRaises(OSError) as raised:
+                ours.receive()
+            self.assertEqual(raised.exception.errno, errno.E2BIG)
+            with ours.receive() as message:
+                self.assertEqual((message.type, len(message.files)), (301, 1))
 
     def test_timeouts_hold(self):
         self.ours.sock.settimeout(0.01)

@@ -182,7 +182,8 @@ def listen(path, type=socket.SOCK_STREAM, mode=0o600, replace=False, **options):
 
     A path that begins with @ is an abstract name, which needs no file. The file of any other gets
     the permissions of mode, less the umask, and stays when the socket is closed; with replace, one
-    that nobody listens on gives way.
+    that nobody listens on gives way. If the folder stays locked, by flock(2), for five seconds of
+    that, it is an OSError (EBUSY).
 
     Options, which accepted sockets inherit and which hold for the first message already: creds
     (the identity of the sender comes with each message, as with pass_creds), pidfd (so does a
@@ -190,7 +191,9 @@ def listen(path, type=socket.SOCK_STREAM, mode=0o600, replace=False, **options):
     is a PermissionError). One that the kernel does not have is an OSError.
     """
     flags = _flags(**options) | (_REPLACE if replace else 0)
-    return _make_socket(_lib.ancillary_listen, [_encoded(path)], [type], [mode], [flags])
+    arguments = [_encoded(path)], [type], [mode], [flags]
+    # As long as the library waits for the lock where it may.
+    return _make_socket(_lib.ancillary_listen, *arguments, patience=5)
 
 
 def connect(path, type=socket.SOCK_STREAM, **options):
@@ -322,10 +325,11 @@ class Channel:
     """One end of a connected stream socket, on which messages travel whole.
 
     It owns the socket, sock. size and files are how much data, and how many files, a message has at
-    most, on either side. The format is PLAIN, the library's own, or IMSG or IMSG_OLD, that of
-    OpenBSD and what it was before 2025: there a message has one file at most, and less than 65520
-    bytes. With lossless, files that the process cannot have open stay queued: it is an OSError, and
-    the message can be received later.
+    most, on either side; one that comes with more files is an OSError (E2BIG), and gone. The other
+    end may be made for more of them. The format is PLAIN, the library's own, or IMSG or IMSG_OLD,
+    that of OpenBSD and what it was before 2025: there a message has one file at most, and less than
+    65520 bytes. With lossless, files that the process cannot have open stay queued: it is an
+    OSError, and the message can be received later.
 
     It waits as the socket does. With the timeout 0 a message that cannot go is a BlockingIOError,
     or has been taken and waits: events() tells what to poll the channel for, which has a fileno, as
@@ -338,7 +342,11 @@ class Channel:
         self.sock = sock
         # A header, and up to a multiple of 8.
         room = (size + 16 + 7) // 8 * 8
-        memory = _buffer(room), _ints([-1] * (2 * files)), _buffer(room), _ints([-1] * files)
+        # The most of a message or of one sendmsg(2), which the other end fills with those of many,
+        # and what comes with the next one.
+        come = max(files, max_files()) + max_files()
+        memory = _buffer(room), _ints([-1] * come), _buffer(room), _ints([-1] * files)
+        self._files = files
         self._channel = _channel(format, _LOSSLESS if lossless else 0, *memory)
         self._held = _Closing(_lib.ancillary_channel_drop, self._channel, memory=memory)
 
@@ -383,6 +391,7 @@ class Channel:
         data = _content(came.data, came.len) if came.len else b""
         # They are the channel's, as long as they are in its memory.
         with _Closing(_lib.ancillary_close_fds, came.fds, came.nfds):
+            _check(-errno.E2BIG if came.nfds > self._files else 0)
             files = _handed_over(came.fds, came.nfds, kind or io.FileIO)
         return Message(came.type, came.id, data, files, came.pid)
 
@@ -418,9 +427,9 @@ class Channel:
         return _transfer(call, self.sock, event, deadline)
 
 
-# The handler of a signal runs between any two steps of Python, and can raise. So a descriptor always
-# has one owner, which closes it when it goes: C writes it to memory that has one before the call,
-# and a single step moves it from there to the object that is handed over.
+# The handler of a signal runs between any two steps of Python, and can raise. So a descriptor
+# always has one owner, which closes it when it goes: C writes it to memory that has one before the
+# call, and a single step moves it from there to the object that is handed over.
 
 
 class _Closing:
@@ -454,12 +463,14 @@ def _flags(creds=False, pidfd=False, rights=True):
     return _DONTWAIT | sum(flag for flag, on in options if on)
 
 
-def _make_socket(function, *arguments):
+def _make_socket(function, *arguments, patience=float("inf")):
     """Call a function that returns a descriptor, and return a socket that owns it."""
-    fds = _ints([-1])
+    fds, end = _ints([-1]), time.monotonic() + patience
 
     def call(_):
         _in_one_step(map(fds.__setitem__, [0], map(function, *arguments)))
+        if fds[0] == -errno.EAGAIN and time.monotonic() >= end:
+            return -errno.EBUSY
         return fds[0]
 
     with _Closing(_lib.ancillary_close_fds, fds, 1):
