@@ -8,6 +8,7 @@ require "ancillary"
 require "fiddle"
 require "minitest/autorun"
 require "tempfile"
+require "tmpdir"
 require "timeout"
 
 # How many descriptors are open.
@@ -194,6 +195,19 @@ class TestAncillary < Minitest::Test
     # Linux has it since 6.16.
   end
 
+  def test_listening_does_not_wait_for_ever_for_a_lock
+    Dir.mktmpdir do |folder|
+      path = File.join(folder, "socket")
+      # Nobody listens there any more.
+      Ancillary.listen(path).close
+      File.open(folder) do |lock|
+        lock.flock(File::LOCK_EX)
+        assert_raises(Errno::EBUSY) { Ancillary.listen(path, replace: true) }
+      end
+      Ancillary.listen(path, replace: true).close
+    end
+  end
+
   def test_names_are_not_cut
     assert_raises(ArgumentError) { Ancillary.listen("/tmp/name\0more") }
     assert_raises(ArgumentError) { Ancillary.connect("/tmp/name\0more") }
@@ -262,6 +276,17 @@ class TestChannel < Minitest::Test
     assert_equal IO::READABLE, @theirs.events
     2.times { |i| assert_equal [i, 0, "", 3], take(@ours) }
     assert_equal @before + 2, descriptors
+  end
+
+  def test_the_other_end_may_gather_the_files_of_many_messages
+    ours, theirs = UNIXSocket.pair.zip([1, 253]).map do |socket, files|
+      Ancillary::Channel.new(socket, files: files)
+    end
+    302.times { |i| theirs.send(i, 0, "", i == 300 ? [0, 0] : [0], more: i < 301, take: true) }
+    300.times { |i| assert_equal [i, 0, "", 1], take(ours) }
+    assert_raises(Errno::E2BIG) { ours.receive }
+    assert_equal [301, 0, "", 1], take(ours)
+    [ours, theirs].each(&:close)
   end
 
   def test_a_message_that_cannot_go_is_not_taken_and_can_be_sent_again

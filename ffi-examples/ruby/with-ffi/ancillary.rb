@@ -113,8 +113,9 @@ module Ancillary
   class << self
     # Makes a socket that others connect to. A path that begins with @ is an abstract name, which
     # needs no file. The file of any other gets the permissions of mode, less the umask, and stays
-    # when the socket is closed; with replace, one that nobody listens on gives way. With a block,
-    # closes the socket afterwards.
+    # when the socket is closed; with replace, one that nobody listens on gives way, or it is
+    # Errno::EBUSY if the folder stays locked, by flock(2), for five seconds. With a block, closes the
+    # socket afterwards.
     #
     # Options, which accepted sockets inherit and which hold for the first message already: creds
     # (the identity of the sender comes with each message, as with pass_creds), pidfd (so does a
@@ -122,7 +123,9 @@ module Ancillary
     # them is Errno::EPERM). One that the kernel does not have is Errno::ENOPROTOOPT.
     def listen(path, mode: 0o600, replace: false, **options, &block)
       flags = flags_for(**options) | (replace ? C::REPLACE : 0)
-      make_socket(UNIXServer, C::LISTEN, [c_path(path), Socket::SOCK_STREAM, mode, flags], &block)
+      arguments = [c_path(path), Socket::SOCK_STREAM, mode, flags]
+      # As long as the library waits for the lock where it may.
+      make_socket(UNIXServer, C::LISTEN, arguments, 5, &block)
     end
 
     # Makes a socket and connects it, with the options of listen. With a block, closes it afterwards.
@@ -258,18 +261,31 @@ module Ancillary
 
     # The socket that a function makes. Traps are run by the main thread alone, and another can be
     # told not to be interrupted: so that calls it, because the function returns its result.
-    def make_socket(as, function, arguments, &block)
+    def make_socket(as, function, arguments, patience = Float::INFINITY, &block)
       make = lambda do
         result = function.call(*arguments)
         result.negative? ? result : as.for_fd(result)
       end
       socket = nil
-      # The kernel tells nobody when another process is ready for a connection.
-      call(-> { sleep 0.01 }) do
+      waited = 0
+      wait = lambda do
+        raise Errno::EBUSY if waited >= patience
+
+        # The kernel tells nobody when another process is ready for a connection.
+        waited += sleep_a_little
+      end
+      call(wait) do
         socket = Thread.handle_interrupt(Object => :never) { Thread.new(&make) }.value
         socket.is_a?(Integer) ? socket : 0
       end
       block ? closing(socket, &block) : socket
+    end
+
+    # Returns how many seconds that was.
+    def sleep_a_little
+      before = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+      sleep 0.01
+      Process.clock_gettime(Process::CLOCK_MONOTONIC) - before
     end
 
     def closing(socket)
@@ -354,14 +370,19 @@ module Ancillary
     end
     private_class_method :dropping
 
-    # For messages of up to size bytes with up to that many files, on either side. With lossless,
-    # files that the process cannot have open stay queued: it is Errno::EMFILE, and the message can
-    # be received later.
+    # For messages of up to size bytes with up to that many files, on either side. One that comes
+    # with more is Errno::E2BIG, and gone; the other end may be made for more. With lossless, files that
+    # the process cannot have open stay queued: it is Errno::EMFILE, and the message can be received
+    # later.
     def initialize(socket, size: 65_536, files: 253, format: PLAIN, lossless: false)
       @socket = socket
       # A header, and up to a multiple of 8.
       room = (size + 16 + 7) / 8 * 8
-      counts = [room, 2 * files, room, files]
+      # The most of a message or of one sendmsg(2), which the other end fills with those of many,
+      # and what comes with the next one.
+      most = C::MAX_FDS.call
+      counts = [room, [files, most].max + most, room, files]
+      @files = files
       memory = counts.zip([1, INT_SIZE] * 2).map { |count, each| C.memory("\0" * (count * each)) }
       arrays = memory.map(&:to_i).zip(counts)
       flags = lossless ? C::LOSSLESS : 0
@@ -398,6 +419,10 @@ module Ancillary
       return if transfer(C::CHANNEL_RECV, wait && :wait_readable, frame, 0).zero?
 
       type, id, pid, data, size, fds, count = C.read(frame, FRAME_SIZE).unpack(FRAME)
+      if count > @files
+        C::CLOSE_FDS.call(C.at(fds), count)
+        raise Errno::E2BIG
+      end
       data = size.zero? ? "".b : C.read(C.at(data), size)
       Message.new(type, id, data, count.zero? ? [] : taken(C.at(fds), count, as), pid)
     end
