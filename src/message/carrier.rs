@@ -152,6 +152,18 @@ impl<const N: usize> Carrier<N> {
         }
     }
 
+    /// As `receive`, in a place of its own: for callers that are not the usual case.
+    #[inline(never)]
+    pub fn receive_aside(
+        &mut self,
+        sock: c_int,
+        window: Window,
+        room: usize,
+        how: How,
+    ) -> Result<Arrival<'_>> {
+        self.receive(sock, &mut None, window, room, how)
+    }
+
     /// Closes what a receive that failed has installed: a pidfd where the payload could not be
     /// written, and descriptors as well where the name could not.
     #[cold]

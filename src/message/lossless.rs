@@ -206,7 +206,11 @@ fn consume<const N: usize>(
     let mut parts = Parts::new();
     let window = peeked_at(receiver, peeked.bytes, &mut parts);
     let (mut carrier, how) = (Carrier::<N>::new(), sys::DONTWAIT | sys::CLOEXEC);
-    match carrier.receive(receiver.sock, &mut None, window, room, how) {
+    let received = match N {
+        0 => carrier.receive(receiver.sock, &mut None, window, 0, how),
+        _ => carrier.receive_aside(receiver.sock, window, room, how),
+    };
+    match received {
         Ok(came) if prove(&came, &peeked) => {
             descriptors::discard(came.messages());
             Ok(Received { bytes: came.bytes, ..peeked })
@@ -289,7 +293,7 @@ fn receive_bytes(receiver: &mut Receiver, peeked: &Received, others: usize) -> R
     let mut carrier = Carrier::<LARGEST>::new();
     let room = control::room(receiver.slots.free()).saturating_add(others);
     let how = sys::DONTWAIT | receiver.flags.cloexec();
-    match carrier.receive(receiver.sock, &mut None, window, room, how) {
+    match carrier.receive_aside(receiver.sock, window, room, how) {
         Ok(came) => Ok(Received { namelen: peeked.namelen, ..receiver.take(&came) }),
         // Nothing came: a datagram socket was shut down, and a call that waits tells so, but none
         // that does not (unix_dgram_recvmsg(), Linux 6.18).
