@@ -23,7 +23,8 @@
 /// too_many_files_open, broken_pipe (the peer has closed), no_message (a message without
 /// credentials), resource_unavailable_try_again (a call that may not wait came too early). What
 /// came with such a message is closed; with ANCILLARY_LOSSLESS it stays queued where there is too
-/// little room for it, and can be received later.
+/// little room for it, and can be received later. A path with a zero byte is a
+/// std::invalid_argument.
 ///
 /// An exception loses nothing: memory is there before something can come. Nor does the end of a
 /// thread that is cancelled while it waits (pthread_cancel(3)), which unwinds its stack: what has
@@ -41,6 +42,7 @@
 #include <ancillary.h>
 
 #include <cstddef>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -84,6 +86,15 @@ inline std::size_t checked(ssize_t result)
 	return static_cast<std::size_t>(result);
 }
 
+/// A path for C, which would take one with a zero byte for a shorter one.
+/// \throws std::invalid_argument
+inline const char *whole(const std::string &path)
+{
+	if (path.find('\0') != std::string::npos)
+		throw std::invalid_argument("the path contains null bytes");
+	return path.c_str();
+}
+
 /// A stream socket that others connect to.
 /// \param path of its file, which stays; one that begins with @ is an abstract name, without a file
 /// \param mode the permissions of the file, less the umask
@@ -93,7 +104,7 @@ inline std::size_t checked(ssize_t result)
 ///        refused)
 inline Descriptor listen(const std::string &path, mode_t mode, unsigned flags = ANCILLARY_REPLACE)
 {
-	Descriptor sock(ancillary_listen(path.c_str(), SOCK_STREAM, mode, flags));
+	Descriptor sock(ancillary_listen(whole(path), SOCK_STREAM, mode, flags));
 	checked(sock.get());
 	return sock;
 }
@@ -102,7 +113,7 @@ inline Descriptor listen(const std::string &path, mode_t mode, unsigned flags = 
 /// \param flags ANCILLARY_DONTWAIT, ANCILLARY_INTR, and the last three of listen()
 inline Descriptor connect(const std::string &path, unsigned flags = 0)
 {
-	Descriptor sock(ancillary_connect(path.c_str(), SOCK_STREAM, flags));
+	Descriptor sock(ancillary_connect(whole(path), SOCK_STREAM, flags));
 	checked(sock.get());
 	return sock;
 }

@@ -11,6 +11,7 @@
 #include <functional>
 #include <iostream>
 #include <iterator>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -128,6 +129,26 @@ void without_loss_what_there_is_no_room_for_stays_queued()
 	CHECK(message.data == "data" && message.files.size() == 2);
 }
 
+void a_path_is_not_cut()
+{
+	const std::string name = "/nowhere/name" + std::string("\0more", 5);
+	const std::function<void()> calls[] = {
+		[&] { ancillary::listen(name, 0600); },
+		[&] { ancillary::connect(name); },
+	};
+	for (const auto &call : calls) {
+		bool refused = false;
+		try {
+			call();
+		} catch (const std::invalid_argument &) {
+			refused = true;
+		} catch (const std::system_error &) {
+			// What was made of it has been looked for.
+		}
+		CHECK(refused);
+	}
+}
+
 void options_hold_for_the_first_message()
 {
 	const std::string name = "@ancillary-" + std::to_string(getpid());
@@ -213,6 +234,7 @@ int main()
 	a_descriptor_has_one_owner();
 	what_comes_is_closed_with_the_message();
 	without_loss_what_there_is_no_room_for_stays_queued();
+	a_path_is_not_cut();
 	options_hold_for_the_first_message();
 	what_has_come_is_closed_when_a_thread_is_cancelled();
 	destructors_do_not_end_a_thread();
