@@ -5,12 +5,16 @@
 #include "ancillary.hpp"
 
 #include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iostream>
 #include <iterator>
+#include <new>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -19,13 +23,33 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 using ancillary::Descriptor;
+
+namespace {
+
+// How many times this thread still gets memory, until it is refused once; 0: always.
+thread_local unsigned memory_left = 0;
+
+void *memory(std::size_t size)
+{
+	void *found = memory_left > 0 && --memory_left == 0 ? nullptr : std::malloc(size);
+	return found != nullptr ? found : throw std::bad_alloc();
+}
+
+} // namespace
+
+// Those of the whole program.
+void *operator new(std::size_t size) { return memory(size); }
+void operator delete(void *old) noexcept { std::free(old); }
+void operator delete(void *old, std::size_t) noexcept { std::free(old); }
 
 namespace {
 
@@ -224,6 +248,158 @@ void destructors_do_not_end_a_thread()
 	CHECK(survived);
 }
 
+// A number of the environment.
+unsigned setting(const char *name, unsigned otherwise)
+{
+	const char *given = std::getenv(name);
+	return given != nullptr ? static_cast<unsigned>(std::stoul(given)) : otherwise;
+}
+
+// What comes at random, the same for the same seed.
+class Chance {
+public:
+	Chance() { std::cerr << "seed " << seed << std::endl; }
+	// One of so many numbers.
+	unsigned of(unsigned count)
+	{
+		return std::uniform_int_distribution<unsigned>(0, count - 1)(numbers);
+	}
+
+private:
+	unsigned seed = setting("ANCILLARY_TEST_SEED", std::random_device()());
+	std::mt19937 numbers{seed};
+};
+
+// Opens and closes files as long as it is there: nobody else may close one of them.
+class Bystander {
+public:
+	Bystander() = default;
+	Bystander(const Bystander &) = delete;
+	Bystander &operator=(const Bystander &) = delete;
+	~Bystander()
+	{
+		leaves = true;
+		opening.join();
+	}
+
+private:
+	void run() const
+	{
+		struct stat expected;
+		CHECK(stat("/dev/null", &expected) == 0);
+		while (!leaves) {
+			for (const Descriptor &file : nulls(8)) {
+				struct stat found;
+				CHECK(fstat(file.get(), &found) == 0 && found.st_rdev == expected.st_rdev);
+			}
+			// The others are to get on.
+			std::this_thread::sleep_for(std::chrono::microseconds(50));
+		}
+	}
+
+	std::atomic<bool> leaves = false;
+	std::thread opening{[this] { run(); }};
+};
+
+// Takes what is still queued.
+void drain(const Descriptor &sock)
+{
+	while (queued(sock) > 0) {
+		try {
+			ancillary::receive(sock, 8, 100, ANCILLARY_DONTWAIT);
+		} catch (const std::system_error &) {
+			// More files than that.
+		}
+	}
+}
+
+// Lets what a thread does go on for a while.
+void let_go_on(Chance &chance)
+{
+	for (unsigned left = chance.of(30); left > 0; left--)
+		std::this_thread::yield();
+}
+
+void wherever_memory_is_refused_each_descriptor_is_closed_once(Chance &chance)
+{
+	const unsigned wanted = setting("ANCILLARY_TEST_INTERRUPTIONS", 500);
+	const auto before = descriptors();
+	{
+		const Bystander bystander;
+		const std::string name = "@ancillary-" + std::to_string(getpid());
+		const auto [ours, theirs] = connection();
+		ancillary::pass_creds(ours);
+		for (unsigned count = 0; count < wanted; drain(ours)) {
+			const unsigned files = chance.of(6), room = chance.of(6);
+			const bool bytes_alone = chance.of(4) == 0;
+			memory_left = 1 + chance.of(25);
+			try {
+				const Descriptor listener = ancillary::listen(name, 0600);
+				const Descriptor sock = ancillary::connect(name);
+				ancillary::send(theirs, nulls(files), "some");
+				ancillary::send_creds(theirs, "more");
+				if (bytes_alone)
+					ancillary::receive_creds(ours, 8, ANCILLARY_DONTWAIT);
+				else
+					ancillary::receive(ours, room, 8, ANCILLARY_WAITALL);
+			} catch (const std::bad_alloc &) {
+				count++;
+			} catch (const std::system_error &) {
+				// More files have come than there was room for.
+			}
+			memory_left = 0;
+		}
+	}
+	CHECK(descriptors() == before);
+}
+
+void whenever_a_thread_is_cancelled_each_descriptor_is_closed_once(Chance &chance)
+{
+	const unsigned wanted = setting("ANCILLARY_TEST_INTERRUPTIONS", 300);
+	const auto before = descriptors();
+	{
+		const Bystander bystander;
+		for (unsigned count = 0; count < wanted; count++) {
+			const auto ends = connection();
+			const auto &[ours, theirs] = ends;
+			const auto send = [&chance, &sock = theirs] {
+				ancillary::send(sock, nulls(chance.of(4)), "some");
+			};
+			// In one call, which is not to be cancelled just when something comes.
+			const bool in_one = chance.of(2) == 0;
+			std::atomic<pid_t> number = 0;
+			std::thread waiting([in_one, &number, &sock = ours] {
+				number = gettid();
+				if (in_one)
+					ancillary::receive(sock, 20, 100, ANCILLARY_WAITALL);
+				for (;;) {
+					pollfd readable = {sock.get(), POLLIN, 0};
+					poll(&readable, 1, -1);
+					int old = 0;
+					pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+					try {
+						ancillary::receive(sock, 3, 2, ANCILLARY_DONTWAIT);
+					} catch (const std::system_error &) {
+						// It has been read by the last call.
+					}
+					pthread_setcancelstate(old, &old);
+				}
+			});
+			for (unsigned left = chance.of(4); left > 0; left--) {
+				send();
+				let_go_on(chance);
+			}
+			while (in_one && (number == 0 || queued(ours) > 0 || !sleeps(number)))
+				std::this_thread::yield();
+			CHECK(pthread_cancel(waiting.native_handle()) == 0);
+			if (!in_one)
+				send();
+			waiting.join();
+		}
+	}
+	CHECK(descriptors() == before);
+}
+
 } // namespace
 
 int main()
@@ -238,5 +414,8 @@ int main()
 	options_hold_for_the_first_message();
 	what_has_come_is_closed_when_a_thread_is_cancelled();
 	destructors_do_not_end_a_thread();
+	Chance chance;
+	wherever_memory_is_refused_each_descriptor_is_closed_once(chance);
+	whenever_a_thread_is_cancelled_each_descriptor_is_closed_once(chance);
 	CHECK(descriptors() == before);
 }
