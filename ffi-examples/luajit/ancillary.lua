@@ -10,11 +10,10 @@
 --     local socket = ancillary.connect('/run/example')                           -- another
 --     ancillary.send_fds(socket, { io.open '/etc/hostname' }, 'a name')
 --
--- What is sent are files of the library io or descriptors of this module. What is received are such
---     local socket = ancillary.connect '/run/example'                            -- another
--- fileno, are close-on-exec, and share the position in the file with the sender. One that is not
--- closed is closed by the garbage collector, when nothing refers to it nor to any other that has
--- come with it.
+-- What is sent are files of the library io or descriptors of this module. What is received are
+-- descriptors: these have read, write, close and fileno, are close-on-exec, and share the position
+-- in the file with the sender. One that is not closed is closed by the garbage collector, when
+-- nothing refers to it nor to any other that has come with it.
 --
 -- Whatever fails raises an error, a table with the fields call, errno and message: EAGAIN (11, a
 -- call with DONTWAIT came too early), E2BIG (7, more descriptors came than there is room for),
@@ -24,8 +23,9 @@
 --
 -- A call that waits holds up all of Lua, its hooks and its handling of SIGINT included; but accept
 -- and connect let hooks run at each signal. A hook can raise an error in any line of this module:
--- what has been received is closed by the garbage collector then. (The socket that listen, connect
--- or accept is just about to return is lost, if the hook raises in the one instruction between.)
+-- what has been received or made is closed by the garbage collector then. (Hooks that C has set
+-- cannot be held off: if one raises in the very instruction in which listen, connect or accept has
+-- made a socket, that is lost.)
 --
 -- Coroutines may share sockets. The module can be loaded more than once in a process, beside others
 -- that declare the same functions of the C library. It needs LuaJIT 2.1 and, where the system's
@@ -37,6 +37,7 @@
 
 local bit = require 'bit'
 local ffi = require 'ffi'
+local jit = require 'jit'
 
 -- The names of functions of the C library are others here, and types have none: all modules share
 -- one name space, in which each would have to declare them alike.
@@ -109,8 +110,8 @@ local function check(call, result)
 end
 
 -- A function of the C library returns a negative value and sets errno.
-local function check_errno(call, result)
-  if result < 0 then fail(call, ffi.errno()) end
+local function check_errno(call, result, errno)
+  if result < 0 then fail(call, errno or ffi.errno()) end
   return tonumber(result)
 end
 
@@ -126,6 +127,26 @@ local function new_slots(count)
   ffi.fill(fds, count * INT_SIZE, 0xff)
   return ffi.gc(fds, close_all)
 end
+
+-- Calls a function that returns a descriptor, and puts what it returns into the first slot, with
+-- hooks held off: one that raised between would lose it. Also returns errno. While a hook runs no
+-- other does, so this is done in one; what a signal sets meanwhile (as Ctrl-C does) runs after it.
+-- Within a hook of the caller's, or where C has set one, it is done at once.
+local function own(slots, call, ...)
+  local arguments, count, errno = { ... }, select('#', ...)
+  local hook, mask, steps = debug.gethook()
+  local is_lua = not hook or type(hook) == 'function'
+  local function act()
+    if is_lua then debug.sethook(hook, mask, steps) end
+    slots[0] = call(unpack(arguments, 1, count))
+    errno = ffi.errno()
+  end
+  if is_lua then debug.sethook(act, '', 1) end
+  if not errno then act() end
+  return tonumber(slots[0]), errno
+end
+-- Compiled code runs no hooks.
+jit.off(own, true)
 
 --- An open file, pipe, socket or whatever else.
 -- @type Descriptor
@@ -187,8 +208,7 @@ function ancillary.listen(path, mode, flags)
   mode = mode or tonumber('600', 8)
   path, flags = whole(path), flags or 0
   local slots = new_slots(1)
-  slots[0] = lib.ancillary_listen(path, SOCK_STREAM, mode, flags)
-  check('listen', slots[0])
+  check('listen', (own(slots, lib.ancillary_listen, path, SOCK_STREAM, mode, flags)))
   return new_descriptor(slots, 0)
 end
 
@@ -201,7 +221,7 @@ function ancillary.connect(path, flags)
   local slots, waits = new_slots(1), bit.band(flags, ancillary.DONTWAIT) == 0
   flags = bit.bor(flags, ancillary.DONTWAIT)
   while true do
-    slots[0] = lib.ancillary_connect(path, SOCK_STREAM, flags)
+    own(slots, lib.ancillary_connect, path, SOCK_STREAM, flags)
     if slots[0] ~= -EAGAIN or not waits then break end
     -- The kernel tells nobody when another process is ready for a connection.
     C.ancillary_lua_poll(nil, 0, 10)
@@ -216,8 +236,8 @@ function ancillary.accept(listener)
   local slots, about = new_slots(1), new_poll(listener:fileno(), POLLIN)
   -- In accept4(2) a signal would go by unnoticed. There is nothing to wait for on what is closed.
   while about.fd >= 0 and C.ancillary_lua_poll(about, 1, -1) < 0 do end
-  slots[0] = C.ancillary_lua_accept4(listener:fileno(), nil, nil, SOCK_CLOEXEC)
-  check_errno('accept', slots[0])
+  check_errno('accept',
+    own(slots, C.ancillary_lua_accept4, listener:fileno(), nil, nil, SOCK_CLOEXEC))
   return new_descriptor(slots, 0)
 end
 

@@ -166,19 +166,48 @@ function tests.options_hold_for_the_first_message()
   for _, file in ipairs { listener, socket, accepted } do file:close() end
 end
 
--- Whether a hook has raised an error at that moment of a call. Then other files are opened, and
--- must stay open when what the call had made is collected.
-local function interrupted(call, moment)
+-- The calls that make descriptors, and what is to be done before and after each.
+local function calls(ours, theirs)
+  local name = '@ancillary-other-' .. ffi.C.getpid()
+  local listener, socket
+  local function meet()
+    listener = ancillary.listen(name)
+    socket = ancillary.connect(name)
+  end
+  local function part()
+    listener:close()
+    socket:close()
+  end
+  local function send() ancillary.send_fds(theirs, { theirs, theirs, theirs }) end
+  local function receive(room)
+    local _, files = ancillary.recv_fds(ours, room, 1, ancillary.DONTWAIT)
+    for i = 1, 2 do files[i]:close() end
+  end
+  -- What is still queued.
+  local function clear() pcall(receive, 3) end
+  return {
+    { send, function() receive(3) end, clear },
+    { send, function() pcall(receive, 2) end, clear },
+    { meet, function() ancillary.listen(name .. '-new'):close() end, part },
+    { meet, function() ancillary.connect(name):close() end, part },
+    { meet, function() ancillary.accept(listener):close() end, part },
+  }
+end
+
+-- Whether the error of a hook, which that sets, ends a call. Then other files are opened, and must
+-- stay open when what the call had made is collected.
+local function interrupted(call, set_hook)
+  local hooked
   local ok, raised = pcall(function()
-    debug.sethook(function()
+    set_hook(function()
       debug.sethook()
+      hooked = true
       error 'interrupted'
-    end, '', moment)
+    end)
     call()
     debug.sethook()
   end)
-  if ok then return false end
-  assert(tostring(raised):match 'interrupted$', raised)
+  assert(ok or tostring(raised):match 'interrupted$', raised)
   local others = {}
   for i = 1, 8 do others[i] = ffi.C.open('/dev/null', 0) end
   collectgarbage()
@@ -187,31 +216,84 @@ local function interrupted(call, moment)
     assert(ffi.C.fcntl(fd, 1) >= 0, 'closed by somebody else')
     ffi.C.close(fd)
   end
-  return true
+  return hooked
 end
 
-function tests.whenever_a_hook_raises_an_error_each_descriptor_is_closed_once(ours, theirs)
-  -- Compiled code does not run hooks.
-  jit.off()
-  jit.flush()
-  local function receive()
-    local _, files = ancillary.recv_fds(ours, 3, 1, ancillary.DONTWAIT)
-    for i = 1, 2 do files[i]:close() end
+-- Compiled code does not run hooks.
+local function without_compiling(run)
+  return function(...)
+    jit.off()
+    jit.flush()
+    run(...)
+    jit.on()
   end
-  collectgarbage()
-  local before, moment = descriptors(), 0
-  repeat
-    moment = moment + 1
-    ancillary.send_fds(theirs, { theirs, theirs, theirs })
-    local again = interrupted(receive, moment)
-    pcall(receive)
-    collectgarbage()
-    collectgarbage()
-    assert(descriptors() == before, moment)
-  until not again
-  jit.on()
-  assert(moment > 50, moment)
 end
+
+tests.whenever_a_hook_raises_an_error_each_descriptor_is_closed_once = without_compiling(
+  function(ours, theirs)
+    for _, steps in ipairs(calls(ours, theirs)) do
+      local prepare, call, clear = unpack(steps)
+      collectgarbage()
+      local before, moment = descriptors(), 0
+      repeat
+        moment = moment + 1
+        prepare()
+        -- The hook counts itself: the library begins anew when a hook has been held off.
+        local left = moment
+        local again = interrupted(call, function(raise)
+          debug.sethook(function()
+            left = left - 1
+            if left == 0 then raise() end
+          end, '', 1)
+        end)
+        clear()
+        collectgarbage()
+        collectgarbage()
+        assert(descriptors() == before, moment)
+      until not again
+      assert(moment > 50, moment)
+    end
+  end)
+
+tests.hooks_are_as_before_when_a_call_has_been_made = function()
+  local name = '@ancillary-other-' .. ffi.C.getpid()
+  local function hook() end
+  debug.sethook(hook, 'l', 1000)
+  ancillary.listen(name):close()
+  local found, mask, count = debug.gethook()
+  pcall(ancillary.connect, '/nowhere/at/all')
+  local again = debug.gethook()
+  debug.sethook()
+  assert(found == hook and mask == 'l' and count == 1000 and again == hook)
+  -- In a hook no other runs.
+  local raised = 'not called'
+  local function within()
+    debug.sethook(function()
+      debug.sethook()
+      raised = select(2, pcall(function() ancillary.listen(name):close() end))
+    end, '', 1)
+  end
+  jit.off(within, true)
+  within()
+  assert(raised == nil, raised)
+end
+
+tests.hooks_may_raise_errors_at_random = without_compiling(function(ours, theirs)
+  local wanted = tonumber(os.getenv 'ANCILLARY_TEST_INTERRUPTIONS' or 500)
+  local seed = tonumber(os.getenv 'ANCILLARY_TEST_SEED' or os.time() * 1000 + ffi.C.getpid())
+  math.randomseed(seed)
+  io.stderr:write('seed ', ('%d'):format(seed), '\n')
+  local all, count = calls(ours, theirs), 0
+  while count < wanted do
+    local prepare, call, clear = unpack(all[math.random(#all)])
+    prepare()
+    local moment = math.random(150)
+    if interrupted(call, function(raise) debug.sethook(raise, '', moment) end) then
+      count = count + 1
+    end
+    clear()
+  end
+end)
 
 local name = '@ancillary-' .. ffi.C.getpid()
 for test, run in pairs(tests) do
