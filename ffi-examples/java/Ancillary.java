@@ -2,7 +2,6 @@
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-import com.sun.jna.Library;
 import com.sun.jna.Memory;
 import com.sun.jna.Native;
 import com.sun.jna.NativeLong;
@@ -16,6 +15,7 @@ import java.nio.file.InvalidPathException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.IntSupplier;
 
 /**
  * Descriptors as channels, and Unix stream sockets to pass them over.
@@ -48,8 +48,9 @@ import java.util.List;
  * #DONTWAIT} came too early), E2BIG (7, more descriptors came than there is room for), EMFILE (24,
  * more than the process can have open), EPIPE (32, the peer has closed), ENOMSG (42, a message
  * without credentials). What came with such a message is closed; with {@link #LOSSLESS} it stays
- * queued where there is too little room for it, and can be received later. Whatever else is thrown
- * between the call and the objects, such as an OutOfMemoryError: what has come is closed.
+ * queued where there is too little room for it, and can be received later. Whatever else is thrown,
+ * such as an OutOfMemoryError, has what has come closed; and the object for a new socket or file is
+ * there before the call, behind which nothing is allocated.
  *
  * <p>A call that waits holds up its own thread alone. Neither {@link Thread#interrupt} nor closing
  * the socket ends it; {@link Socket#shutdown} does. A descriptor that other threads are in a call
@@ -87,16 +88,23 @@ public final class Ancillary {
     private static final int O_CLOEXEC = 02000000;
     private static final int SHUT_RDWR = 2;
 
-    /** On Linux size_t is as wide as long. A struct ancillary_creds is three ints. */
-    private interface LibAncillary extends Library {
-        int ancillary_listen(String path, int type, int mode, int flags);
+    /**
+     * On Linux size_t is as wide as long. A struct ancillary_creds is three ints. Native methods,
+     * unlike an interface, make no object of an int that is returned: memory may be lacking.
+     */
+    private static final class LibAncillary {
+        static {
+            Native.register(LibAncillary.class, "libancillary.so.1");
+        }
 
-        int ancillary_connect(String path, int type, int flags);
+        static native int ancillary_listen(String path, int type, int mode, int flags);
 
-        NativeLong ancillary_send_fds(
+        static native int ancillary_connect(String path, int type, int flags);
+
+        static native NativeLong ancillary_send_fds(
                 int sock, int[] fds, NativeLong nfds, byte[] data, NativeLong len, int flags);
 
-        NativeLong ancillary_recv_fds(
+        static native NativeLong ancillary_recv_fds(
                 int sock,
                 Pointer fds,
                 NativeLongByReference nfds,
@@ -104,38 +112,38 @@ public final class Ancillary {
                 NativeLong len,
                 int flags);
 
-        void ancillary_close_fds(Pointer fds, NativeLong nfds);
+        static native void ancillary_close_fds(Pointer fds, NativeLong nfds);
 
-        int ancillary_set_passcred(int sock, int on);
+        static native int ancillary_set_passcred(int sock, int on);
 
-        NativeLong ancillary_send_creds(
+        static native NativeLong ancillary_send_creds(
                 int sock, int[] creds, byte[] data, NativeLong len, int flags);
 
-        NativeLong ancillary_recv_creds(
+        static native NativeLong ancillary_recv_creds(
                 int sock, int[] creds, byte[] data, NativeLong len, int flags);
 
-        int ancillary_peer_creds(int sock, int[] creds);
+        static native int ancillary_peer_creds(int sock, int[] creds);
     }
 
-    private interface LibC extends Library {
-        int open(String path, int flags);
+    private static final class LibC {
+        static {
+            Native.register(LibC.class, "libc.so.6");
+        }
 
-        int accept4(int sock, byte[] address, int[] len, int flags);
+        static native int open(String path, int flags);
 
-        int shutdown(int sock, int how);
+        static native int accept4(int sock, byte[] address, int[] len, int flags);
 
-        NativeLong read(int fd, byte[] data, NativeLong len);
+        static native int shutdown(int sock, int how);
 
-        NativeLong write(int fd, byte[] data, NativeLong len);
+        static native NativeLong read(int fd, byte[] data, NativeLong len);
 
-        int close(int fd);
+        static native NativeLong write(int fd, byte[] data, NativeLong len);
 
-        String strerror(int error);
+        static native int close(int fd);
+
+        static native String strerror(int error);
     }
-
-    private static final LibAncillary ANCILLARY =
-            Native.load("libancillary.so.1", LibAncillary.class);
-    private static final LibC LIBC = Native.load("libc.so.6", LibC.class);
 
     private Ancillary() {}
 
@@ -153,7 +161,7 @@ public final class Ancillary {
         public final String reason;
 
         private Failure(String call, int errno) {
-            this(call, errno, LIBC.strerror(errno));
+            this(call, errno, LibC.strerror(errno));
         }
 
         private Failure(String call, int errno, String reason) {
@@ -165,19 +173,23 @@ public final class Ancillary {
     }
 
     /** A function of libancillary returns a negative errno value when it fails. */
-    private static int check(String call, Number result) throws Failure {
-        if (result.intValue() < 0) {
-            throw new Failure(call, -result.intValue());
+    private static int check(String call, int result) throws Failure {
+        if (result < 0) {
+            throw new Failure(call, -result);
         }
-        return result.intValue();
+        return result;
+    }
+
+    private static int check(String call, NativeLong result) throws Failure {
+        return check(call, result.intValue());
     }
 
     /** A function of the C library returns a negative value, and sets errno: JNA keeps a copy. */
-    private static int checkErrno(String call, Number result) throws Failure {
-        if (result.intValue() < 0) {
+    private static int checkErrno(String call, int result) throws Failure {
+        if (result < 0) {
             throw new Failure(call, Native.getLastError());
         }
-        return result.intValue();
+        return result;
     }
 
     /** A path that C does not take for a shorter one. */
@@ -195,7 +207,7 @@ public final class Ancillary {
 
     /** An open file, pipe, socket or whatever else. */
     public static class Descriptor implements ByteChannel {
-        private final int fd;
+        private int fd;
         private int users;
         private boolean closed;
 
@@ -205,7 +217,15 @@ public final class Ancillary {
 
         /** Opens a file for reading. */
         public static Descriptor open(String path) throws Failure {
-            return new Descriptor(checkErrno("open", LIBC.open(whole(path), O_RDONLY | O_CLOEXEC)));
+            Descriptor file = new Descriptor(-1);
+            checkErrno("open", file.own(() -> LibC.open(whole(path), O_RDONLY | O_CLOEXEC)));
+            return file;
+        }
+
+        /** Takes over what a call returns. Between the two nothing is allocated. */
+        final synchronized int own(IntSupplier call) {
+            fd = call.getAsInt();
+            return fd;
         }
 
         /** The number is that of this file until the end. */
@@ -229,7 +249,7 @@ public final class Ancillary {
         final synchronized void end() {
             users--;
             if (closed && users == 0) {
-                LIBC.close(fd);
+                LibC.close(fd);
             }
         }
 
@@ -240,7 +260,8 @@ public final class Ancillary {
                 return 0;
             }
             NativeLong len = new NativeLong(data.length);
-            int count = use(number -> checkErrno("read", LIBC.read(number, data, len)));
+            int count = use(
+                    number -> checkErrno("read", LibC.read(number, data, len).intValue()));
             to.put(data, 0, count);
             return count == 0 ? -1 : count;
         }
@@ -250,7 +271,8 @@ public final class Ancillary {
             byte[] data = new byte[Math.min(from.remaining(), 65536)];
             from.duplicate().get(data);
             NativeLong len = new NativeLong(data.length);
-            int count = use(number -> checkErrno("write", LIBC.write(number, data, len)));
+            int count = use(
+                    number -> checkErrno("write", LibC.write(number, data, len).intValue()));
             from.position(from.position() + count);
             return count;
         }
@@ -266,7 +288,7 @@ public final class Ancillary {
             if (!closed) {
                 closed = true;
                 if (users == 0) {
-                    checkErrno("close", LIBC.close(fd));
+                    checkErrno("close", LibC.close(fd));
                 }
             }
         }
@@ -294,11 +316,23 @@ public final class Ancillary {
      * @param descriptors what came with it
      */
     public record Received(byte[] data, List<Descriptor> descriptors) implements AutoCloseable {
-        /** Closes those that have not been closed. */
+        /** Closes those that have not been closed, all of them, also if closing one fails. */
         @Override
         public void close() throws Failure {
+            Failure first = null;
             for (Descriptor descriptor : descriptors) {
-                descriptor.close();
+                try {
+                    descriptor.close();
+                } catch (Failure e) {
+                    if (first == null) {
+                        first = e;
+                    } else {
+                        first.addSuppressed(e);
+                    }
+                }
+            }
+            if (first != null) {
+                throw first;
             }
         }
     }
@@ -313,8 +347,8 @@ public final class Ancillary {
 
     /** A Unix stream socket. */
     public static final class Socket extends Descriptor {
-        private Socket(int fd) {
-            super(fd);
+        private Socket() {
+            super(-1);
         }
 
         /**
@@ -326,8 +360,10 @@ public final class Ancillary {
          *     and {@link #NORIGHTS}, which what accept returns inherits
          */
         public static Socket listen(String path, int mode, int flags) throws Failure {
-            int fd = ANCILLARY.ancillary_listen(whole(path), SOCK_STREAM, mode, flags);
-            return new Socket(check("listen", fd));
+            Socket socket = new Socket();
+            check("listen", socket.own(
+                    () -> LibAncillary.ancillary_listen(whole(path), SOCK_STREAM, mode, flags)));
+            return socket;
         }
 
         /**
@@ -337,19 +373,25 @@ public final class Ancillary {
          *     #PASSPIDFD} and {@link #NORIGHTS}
          */
         public static Socket connect(String path, int flags) throws Failure {
-            int fd = ANCILLARY.ancillary_connect(whole(path), SOCK_STREAM, flags);
-            return new Socket(check("connect", fd));
+            Socket socket = new Socket();
+            check("connect", socket.own(
+                    () -> LibAncillary.ancillary_connect(whole(path), SOCK_STREAM, flags)));
+            return socket;
         }
 
         /** Waits for who connects to a listening socket. */
         public Socket accept() throws IOException {
-            return use(number -> new Socket(
-                    checkErrno("accept", LIBC.accept4(number, null, null, SOCK_CLOEXEC))));
+            Socket socket = new Socket();
+            return use(number -> {
+                checkErrno("accept",
+                        socket.own(() -> LibC.accept4(number, null, null, SOCK_CLOEXEC)));
+                return socket;
+            });
         }
 
         /** Ends the connection, and what waits for it, here and in other processes that have it. */
         public void shutdown() throws IOException {
-            use(number -> checkErrno("shutdown", LIBC.shutdown(number, SHUT_RDWR)));
+            use(number -> checkErrno("shutdown", LibC.shutdown(number, SHUT_RDWR)));
         }
 
         /**
@@ -366,12 +408,12 @@ public final class Ancillary {
                     fds[held] = descriptor.begin();
                     held++;
                 }
-                return use(number -> check("send_fds", ANCILLARY.ancillary_send_fds(number, fds,
+                return use(number -> check("send_fds", LibAncillary.ancillary_send_fds(number, fds,
                         new NativeLong(fds.length), orNull(data), new NativeLong(data.length),
                         flags)));
             } finally {
-                for (Descriptor descriptor : descriptors.subList(0, held)) {
-                    descriptor.end();
+                for (int i = 0; i < held; i++) {
+                    descriptors.get(i).end();
                 }
             }
         }
@@ -387,11 +429,13 @@ public final class Ancillary {
         public Received recvFds(int room, int size, int flags) throws IOException {
             byte[] data = new byte[size];
             NativeLongByReference count = new NativeLongByReference(new NativeLong(room));
-            // C writes the numbers to memory that is there whatever is thrown here.
+            // C writes the numbers to memory that is there whatever is thrown here. Closing them
+            // takes no more of it.
+            NativeLong all = new NativeLong(room);
             Memory fds = new Memory(Integer.BYTES * Math.max(room, 1));
             fds.setMemory(0, fds.size(), (byte) -1);
             try {
-                int received = use(number -> check("recv_fds", ANCILLARY.ancillary_recv_fds(
+                int received = use(number -> check("recv_fds", LibAncillary.ancillary_recv_fds(
                         number, fds, count, data, new NativeLong(size), flags)));
                 List<Descriptor> descriptors = new ArrayList<>();
                 for (int number : fds.getIntArray(0, count.getValue().intValue())) {
@@ -399,7 +443,7 @@ public final class Ancillary {
                 }
                 return new Received(Arrays.copyOf(data, received), descriptors);
             } catch (Throwable e) {
-                ANCILLARY.ancillary_close_fds(fds, new NativeLong(room));
+                LibAncillary.ancillary_close_fds(fds, all);
                 throw e;
             }
         }
@@ -407,7 +451,7 @@ public final class Ancillary {
         /** Asks for credentials with every message. */
         public void setPasscred(boolean on) throws IOException {
             use(number -> check("set_passcred",
-                    ANCILLARY.ancillary_set_passcred(number, on ? 1 : 0)));
+                    LibAncillary.ancillary_set_passcred(number, on ? 1 : 0)));
         }
 
         /**
@@ -416,8 +460,8 @@ public final class Ancillary {
          * @return how many bytes were sent
          */
         public int sendCreds(byte[] data, int flags) throws IOException {
-            return use(number -> check("send_creds", ANCILLARY.ancillary_send_creds(number, null,
-                    orNull(data), new NativeLong(data.length), flags)));
+            return use(number -> check("send_creds", LibAncillary.ancillary_send_creds(
+                    number, null, orNull(data), new NativeLong(data.length), flags)));
         }
 
         /**
@@ -428,15 +472,15 @@ public final class Ancillary {
         public Signed recvCreds(int size, int flags) throws IOException {
             int[] creds = new int[3];
             byte[] data = new byte[size];
-            int received = use(number -> check("recv_creds", ANCILLARY.ancillary_recv_creds(number,
-                    creds, data, new NativeLong(size), flags)));
+            int received = use(number -> check("recv_creds", LibAncillary.ancillary_recv_creds(
+                    number, creds, data, new NativeLong(size), flags)));
             return new Signed(Arrays.copyOf(data, received), Creds.of(creds));
         }
 
         /** Who is on the other end. */
         public Creds peerCreds() throws IOException {
             int[] creds = new int[3];
-            use(number -> check("peer_creds", ANCILLARY.ancillary_peer_creds(number, creds)));
+            use(number -> check("peer_creds", LibAncillary.ancillary_peer_creds(number, creds)));
             return Creds.of(creds);
         }
 

@@ -2,21 +2,29 @@
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
+import com.sun.jna.Library;
+import com.sun.jna.Native;
 import java.io.File;
+import java.io.FileInputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.ClosedChannelException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
+import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 
 public final class TestAncillary {
     private static final int EPERM = 1;
     private static final int E2BIG = 7;
+    private static final int EBADF = 9;
     private static final int EAGAIN = 11;
     private static final int ENOPROTOOPT = 92;
     private static final byte[] NOTHING = {};
@@ -29,7 +37,30 @@ public final class TestAncillary {
         void run() throws Exception;
     }
 
+    private interface LibC extends Library {
+        int close(int fd);
+    }
+
+    private static final Random CHANCE = new Random(setting(
+            "ANCILLARY_TEST_SEED", new Random().nextInt(Integer.MAX_VALUE)));
+
+    /** What has gone wrong in a thread that goes on. */
+    private static volatile Throwable fault;
+
     private TestAncillary() {}
+
+    private static int setting(String name, int otherwise) {
+        int value = Integer.parseInt(Objects.requireNonNullElse(
+                System.getenv(name), Integer.toString(otherwise)));
+        if (name.equals("ANCILLARY_TEST_SEED")) {
+            System.err.println("seed " + value);
+        }
+        return value;
+    }
+
+    private static int interruptions(int otherwise) {
+        return setting("ANCILLARY_TEST_INTERRUPTIONS", otherwise);
+    }
 
     private static void check(boolean holds) {
         if (!holds) {
@@ -198,6 +229,120 @@ public final class TestAncillary {
         other.close();
     }
 
+    private static void allAreClosedAlsoIfOneCannotBe(
+            Ancillary.Socket ours, Ancillary.Socket theirs) throws Exception {
+        LibC libc = Native.load("libc.so.6", LibC.class);
+        theirs.sendFds(List.of(ours, ours, ours), NOTHING, 0);
+        Ancillary.Received received = ours.recvFds(3, 1, 0);
+        int before = descriptors();
+        // Behind the back of the first two.
+        for (Ancillary.Descriptor descriptor : received.descriptors().subList(0, 2)) {
+            check(libc.close(descriptor.begin()) == 0);
+            descriptor.end();
+        }
+        Exception problem = problem(received::close);
+        check(problem instanceof Ancillary.Failure failure && failure.errno == EBADF);
+        Throwable[] others = problem.getSuppressed();
+        check(others.length == 1 && others[0] instanceof Ancillary.Failure);
+        check(descriptors() == before - 3);
+        received.close();
+    }
+
+    /** A thread in which nothing may go wrong. */
+    private static Thread start(Call call) {
+        Thread thread = new Thread(() -> {
+            try {
+                call.run();
+            } catch (Throwable e) {
+                fault = e;
+            }
+        });
+        thread.start();
+        return thread;
+    }
+
+    private static void join(List<Thread> threads) throws Exception {
+        for (Thread thread : threads) {
+            thread.join();
+        }
+        if (fault != null) {
+            throw new AssertionError(fault);
+        }
+    }
+
+    /** Opens files, which nobody else may close, until this thread is interrupted. */
+    private static void standBy() throws IOException {
+        while (!Thread.interrupted()) {
+            List<InputStream> files = new ArrayList<>();
+            for (int i = 0; i < 8; i++) {
+                files.add(new FileInputStream("/dev/zero"));
+            }
+            for (InputStream file : files) {
+                check(file.read() == 0);
+                file.close();
+            }
+        }
+    }
+
+    /** Receives until the peer, or another thread, has closed the socket. */
+    private static void receiveAll(Ancillary.Socket from, int room, int size, int flags)
+            throws IOException {
+        while (true) {
+            try (Ancillary.Received received = from.recvFds(room, size, flags)) {
+                if (received.data().length == 0) {
+                    return;
+                }
+            } catch (Ancillary.Failure e) {
+                check(e.errno == E2BIG);
+            } catch (ClosedChannelException e) {
+                return;
+            }
+        }
+    }
+
+    /** Threads are interrupted, and sockets closed that they are in calls with. */
+    private static void wheneverAThreadIsInterruptedEachDescriptorIsClosedOnce(
+            Ancillary.Socket ours, Ancillary.Socket theirs) throws Exception {
+        Thread bystander = start(TestAncillary::standBy);
+        String name = "@ancillary-other-" + ProcessHandle.current().pid();
+        try (Ancillary.Socket listener = Ancillary.Socket.listen(name, 0600, 0)) {
+            List<Ancillary.Socket> three = List.of(listener, listener, listener);
+            for (int left = interruptions(200); left > 0; left--) {
+                Ancillary.Socket to = Ancillary.Socket.connect(name, 0);
+                Ancillary.Socket from = listener.accept();
+                List<Thread> threads = new ArrayList<>();
+                for (int i = CHANCE.nextInt(3); i >= 0; i--) {
+                    int room = CHANCE.nextInt(4);
+                    int size = 1 + CHANCE.nextInt(20);
+                    int flags = CHANCE.nextBoolean() ? Ancillary.WAITALL : 0;
+                    threads.add(start(() -> receiveAll(from, room, size, flags)));
+                }
+                int interruption = CHANCE.nextInt(8);
+                int closing = CHANCE.nextInt(8);
+                for (int i = 0; i < 8; i++) {
+                    // Not the socket itself: who has received it waits in vain for its end.
+                    List<Ancillary.Socket> sent = three.subList(0, CHANCE.nextInt(4));
+                    try {
+                        to.sendFds(sent, "data".getBytes(), 0);
+                    } catch (Ancillary.Failure e) {
+                        // Nobody receives any more.
+                        check(!from.isOpen());
+                    }
+                    if (i == interruption) {
+                        threads.get(CHANCE.nextInt(threads.size())).interrupt();
+                    }
+                    if (i == closing) {
+                        from.close();
+                    }
+                }
+                to.close();
+                join(threads);
+            }
+        }
+        bystander.interrupt();
+        join(List.of(bystander));
+    }
+
     private static void run(Test test) throws Exception {
         String name = "@ancillary-" + ProcessHandle.current().pid();
         try (Ancillary.Socket listener = Ancillary.Socket.listen(name, 0600, 0);
@@ -218,7 +363,9 @@ public final class TestAncillary {
                 TestAncillary::aPathIsNotCut,
                 TestAncillary::withoutLossWhatThereIsNoRoomForStaysQueued,
                 TestAncillary::optionsHoldForTheFirstMessage,
-                TestAncillary::closingWaitsForACallInProgress);
+                TestAncillary::closingWaitsForACallInProgress,
+                TestAncillary::allAreClosedAlsoIfOneCannotBe,
+                TestAncillary::wheneverAThreadIsInterruptedEachDescriptorIsClosedOnce);
         for (Test test : tests) {
             // What Java opens when it does something for the first time, it keeps.
             run(test);
