@@ -27,7 +27,8 @@
 //
 // Waiting is left to package net: sending and receiving block no thread, deadlines hold, and closing
 // a connection ends the wait for it. Neither loses anything: a call has either been made, or has
-// taken nothing. Only Dial waits in a thread, as long as the listener is not ready.
+// taken nothing. Only Dial waits in a thread, as long as the listener is not ready, and Listen with
+// Replace, as long as somebody else has a lock on the directory, 5 seconds at most.
 //
 // Errors wrap a syscall.Errno, for errors.Is, made from what the function of the library has
 // returned (errno belongs to a thread, and goroutines change threads): syscall.E2BIG, more files
