@@ -124,6 +124,16 @@ static int type_of(int sock)
 	return type;
 }
 
+/* A look with room for descriptors, at what a receive behind it is to take. */
+static bool is_look(const struct call *call)
+{
+	return call->number == SYS_recvmsg && call->arguments[2] & MSG_PEEK &&
+	       ((struct msghdr *)call->arguments[1])->msg_controllen > 0;
+}
+
+/* Whether there has been one just now: no kernel then takes less than was seen. */
+static bool looked;
+
 /* Whether what a message asks for can meet a fault that such calls can. */
 static bool message_can_meet(int sock, struct msghdr *message, bool peek, int fault)
 {
@@ -135,7 +145,7 @@ static bool message_can_meet(int sock, struct msghdr *message, bool peek, int fa
 		return start >= payload && start < payload + payload_len;
 	case LESS:
 		/* Looking ahead, without descriptors, sees all that is there. */
-		return type_of(sock) == SOCK_STREAM && !(peek && message->msg_controllen == 0);
+		return type_of(sock) == SOCK_STREAM && (peek ? message->msg_controllen > 0 : !looked);
 	case EMSGSIZE:
 		return type_of(sock) != SOCK_STREAM;
 	case ECONNREFUSED:
@@ -350,12 +360,15 @@ static long make_or_fail(const struct call *call)
 
 static long watched(const struct call *call)
 {
+	bool look = is_look(call);
 	long result = make_or_fail(call);
 
 	if (calling) {
 		int error = errno;
 
 		watch(call, result);
+		if (call->number == SYS_recvmsg)
+			looked = look && result >= 0;
 		errno = error;
 	}
 	return result;
@@ -365,6 +378,7 @@ void calls_begin(void)
 {
 	CHECK(!calling);
 	calling = true;
+	looked = false;
 	errno = CHECK_ERRNO;
 }
 
