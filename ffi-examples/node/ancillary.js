@@ -24,8 +24,9 @@
  *
  * What can wait returns a promise. The calls themselves do not wait: if it is too early, poll(2)
  * waits in one of libuv's threads. There are four of these (UV_THREADPOOL_SIZE), for node:fs as
- * well. So a worker that is terminated while it waits has taken nothing. Node, or the worker, ends
- * only when poll(2) has returned, also by process.exit(); shutdown() of the socket has it return.
+ * well. So a worker that is terminated while it waits has taken nothing, but with WAITALL: what had
+ * come for that is lost then, and its descriptors stay open. Node, or the worker, ends only when
+ * poll(2) has returned, also by process.exit(); shutdown() of the socket has it return.
  * Do not close a socket that is waited for: its number can be that of another file then. connect()
  * tries again each hundredth of a second where the listener is not ready.
  *
@@ -181,7 +182,8 @@ function whole(path) {
 }
 
 /**
- * Makes a listening socket, which does not block. When its file is there, connecting works.
+ * Makes a listening socket, which does not block. When its file is there, connecting works. With
+ * REPLACE it fails with EAGAIN while another process replaces a file in that folder: try again.
  *
  * @param {string} path that of the file; one that begins with @ is an abstract name, without a file
  * @param {number} [mode] the permissions of the file, less the umask
@@ -190,7 +192,8 @@ function whole(path) {
  * @returns {number} its descriptor
  */
 function listen(path, mode = 0o600, flags = 0) {
-  return check(lib.listen, lib.listen(whole(path), SOCK_STREAM | SOCK_NONBLOCK, mode, flags));
+  const type = SOCK_STREAM | SOCK_NONBLOCK;
+  return check(lib.listen, lib.listen(whole(path), type, mode, flags | DONTWAIT));
 }
 
 /**

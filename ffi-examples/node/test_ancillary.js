@@ -7,6 +7,8 @@
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const net = require('node:net');
+const os = require('node:os');
+const path = require('node:path');
 const { afterEach, beforeEach, test } = require('node:test');
 const v8 = require('node:v8');
 const vm = require('node:vm');
@@ -143,6 +145,23 @@ test('a worker that is terminated while it waits takes nothing', async () => {
     assert.equal(descriptors(), before + 1);
     fds.forEach((fd) => fs.closeSync(fd));
   }
+});
+
+test('listening does not wait for a lock', () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'ancillary-'));
+  const name = path.join(folder, 'socket');
+  const flock = koffi.load('libc.so.6').func('int flock(int fd, int operation)');
+  const [LOCK_EX, LOCK_UN] = [2, 8];
+  fs.closeSync(ancillary.listen(name));
+  const directory = fs.openSync(folder);
+  assert.equal(flock(directory, LOCK_EX), 0);
+  const replace = () => ancillary.listen(name, 0o600, ancillary.REPLACE);
+  assert.throws(replace, { code: 'EAGAIN', syscall: 'ancillary_listen' });
+  flock(directory, LOCK_UN);
+  fs.closeSync(replace());
+  fs.closeSync(directory);
+  fs.unlinkSync(name);
+  fs.rmdirSync(folder);
 });
 
 test('connecting waits until there is room', async () => {
