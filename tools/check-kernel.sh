@@ -8,7 +8,7 @@
 # C library of this machine, busybox and the C tests, and runs all cases as root, and those that
 # depend on who it is also as a user without privileges. The first and the last are started with
 # AppArmor and with SELinux as well, each with a policy that withholds descriptors from
-# tests/c/policy.c. At last the tests are run under gVisor, where not all has to hold.
+# tests/c/policy.c, and gives labels to tests/c/policy_labels.c. At last the tests are run under gVisor, where not all has to hold.
 #
 # KERNELS in the environment is a list of others: SUITE, or SUITE/VERSION as in the name of a package.
 
@@ -172,7 +172,9 @@ mkdir -p machine/bin machine/tests machine/etc machine/dev machine/proc machine/
     machine/root
 library=${build%/*}/libancillary.a
 (cd "$source" && sh tools/c-programs.sh) > programs
-echo policy >> programs
+for name in policy policy_labels; do
+    echo "$name tests/c/policy_kit.c"
+done >> programs
 while read -r line; do
     # shellcheck disable=SC2086 # lists of flags and of files, of names without spaces
     (cd "$source" && compile $line)
@@ -255,7 +257,7 @@ gvisor() {
     mkdir gvisor
     # Some wait until their time is over.
     # shellcheck disable=SC2016 # for the shell that runs them
-    sed 's/ .*//' programs | grep -vx policy | xargs -P 4 -I PROGRAM sh -c '
+    sed 's/ .*//' programs | grep -v '^policy' | xargs -P 4 -I PROGRAM sh -c '
         { timeout 240 ./runsc $0 --platform=systrap --network=none do \
             env CHECK_SECONDS=10 ANCILLARY_TEST_SHARE=500 "$PWD/machine/tests/PROGRAM" \
             < /dev/null 2>&1 || echo "ended $?"; } | sed "s/^/gvisor PROGRAM: /" > gvisor/PROGRAM' "$rootless"
