@@ -4,7 +4,7 @@
 #   tools/check-kernel.sh BUILDDIR     in the top folder, on Debian for amd64, after `make`
 #
 # BUILDDIR/debian has kernels of Debian, from the mirror that this machine uses; one that is not
-# there is named, and three are needed at least. Each is started in a virtual machine, which has the
+# there is named; one is needed at least, and three with ANCILLARY_REQUIRE_ALL=1. Each is started in a virtual machine, which has the
 # C library of this machine, busybox and the C tests, and runs all cases as root, and those that
 # depend on who it is also as a user without privileges. The first and the last are started with
 # AppArmor and with SELinux as well, each with a policy that withholds descriptors from
@@ -35,9 +35,19 @@ fail() {
 
 [ "$(uname -m)" = x86_64 ] || fail "this is for amd64"
 PATH=$PATH:/usr/sbin:/sbin
-for tool in apparmor_parser apt-get busybox checkpolicy cpio dpkg qemu-system-x86_64; do
-    command -v "$tool" > /dev/null || fail "$tool is not there"
-done
+lacking=
+while read -r tool package; do
+    command -v "$tool" > /dev/null || lacking="$lacking $package"
+done <<'END'
+apparmor_parser apparmor
+apt-get apt
+busybox busybox-static
+checkpolicy checkpolicy
+cpio cpio
+dpkg dpkg
+qemu-system-x86_64 qemu-system-x86
+END
+[ -z "$lacking" ] || fail "these packages are not there:$lacking"
 exec 9> "$build/lock"
 flock -w 900 9 || fail "another run does not end"
 
@@ -310,5 +320,6 @@ done | LC_ALL=C sort -u | awk -F '\t' '
 for name in $missing; do
     echo "$name: it is not there"
 done
+[ -n "$found" ] || fail "there is no kernel"
 [ "$(echo "$found" | wc -w)" -ge 3 ] || [ "${ANCILLARY_REQUIRE_ALL-}" != 1 ] || fail "that is fewer than three"
 [ -z "$failed" ] || fail "these failed:$failed"
