@@ -707,8 +707,8 @@ ANCILLARY_NONNULL(3);
  *   nfds    how many slots there are; over INT_MAX nothing is done
  *
  * Consecutive numbers are closed together, which for many descriptors takes
- * less than half the time of closing each (close_range(2), since Linux 5.9;
- * before that each is closed).  Keeps errno.
+ * little more than half the time of closing each (close_range(2), since Linux
+ * 5.9; before that each is closed).  Keeps errno.
  */
 void ancillary_close_fds(int *fds, size_t nfds);
 

@@ -284,8 +284,8 @@ pub unsafe extern "C" fn ancillary_recv_fds(
 ///   nfds    how many slots there are; over INT_MAX nothing is done
 ///
 /// Consecutive numbers are closed together, which for many descriptors takes
-/// less than half the time of closing each (close_range(2), since Linux 5.9;
-/// before that each is closed).  Keeps errno.
+/// little more than half the time of closing each (close_range(2), since Linux
+/// 5.9; before that each is closed).  Keeps errno.
 #[no_mangle]
 pub unsafe extern "C" fn ancillary_close_fds(fds: *mut c_int, nfds: size_t) {
     // SAFETY: the C caller promises `nfds` descriptors of its own at `fds`, or NULL.
