@@ -4,11 +4,12 @@
 #   tools/check-kernel.sh BUILDDIR     in the top folder, on Debian for amd64, after `make`
 #
 # BUILDDIR/debian has kernels of Debian, from the mirror that this machine uses; one that is not
-# there is named; one is needed at least, and three with ANCILLARY_REQUIRE_ALL=1. Each is started in a virtual machine, which has the
-# C library of this machine, busybox and the C tests, and runs all cases as root, and those that
-# depend on who it is also as a user without privileges. The first and the last are started with
-# AppArmor and with SELinux as well, each with a policy that withholds descriptors from
-# tests/c/policy.c, and gives labels to tests/c/policy_labels.c. At last the tests are run under gVisor, where not all has to hold.
+# there is named; one is needed at least, and three with ANCILLARY_REQUIRE_ALL=1. Each is started in
+# a virtual machine, which has the C library of this machine, busybox and the C tests, and runs all
+# cases as root, and those that depend on who it is also as a user without privileges. The first and
+# the last are started with AppArmor and with SELinux as well, each with a policy that withholds
+# descriptors from tests/c/policy.c, and gives labels to tests/c/policy_labels.c. At last the tests
+# are run under gVisor, where not all has to hold.
 #
 # KERNELS in the environment is a list of others: SUITE, or SUITE/VERSION as in the name of a package.
 
@@ -115,6 +116,8 @@ take() { # SUITE PACKAGE PATTERN FILE
     rm -f "debian/$1"/*.deb
     in_suite "$1" apt-get download -q "$2" > "debian/$1/log" 2>&1 || {
         cat "debian/$1/log"
+        # It can be an old list.
+        rm -f "debian/$1/updated"
         return 0
     }
     dpkg --fsys-tarfile "debian/$1"/*.deb | tar -xOf - --wildcards "$3" > "$4.new"
@@ -148,6 +151,10 @@ for name in $kernels; do
     file=kernels/$suite${version:+-${version#/}}
     open_suite "$suite"
     kernel "$suite" "${version#/}" "$file"
+    if [ ! -e "debian/$suite/updated" ]; then
+        open_suite "$suite"
+        kernel "$suite" "${version#/}" "$file"
+    fi
     if [ -e "$file" ]; then
         found="$found $file"
         echo "$name: $(cat "$file.package")"
@@ -226,20 +233,30 @@ count() { # WHAT LOG
 
 failed=
 table=
-older="no SO_PASSPIDFD|no SO_PEERPIDFD|no SO_PASSRIGHTS|no io_uring|no Landlock|no MSG_OOB on Unix sockets"
 
-# Adds a line to the table. What is skipped must be so for one of the reasons that kernels before 6.16
-# have, or others; a program that ends with an error has said why, or nothing.
-judge() { # LOG
+# Why a case may be skipped there.
+reasons() { # VERSION
+    reasons="not root|only SELinux has long labels"
+    is_older() { # VERSION
+        [ "$(printf '%s\n' "$version" "$1" | sort -V | head -n 1)" != "$1" ]
+    }
+    version=$1
+    is_older 6.16 && reasons="$reasons|no SO_PASSRIGHTS"
+    is_older 6.5 && reasons="$reasons|no SO_PASSPIDFD|no SO_PEERPIDFD"
+    is_older 5.15 && reasons="$reasons|no MSG_OOB on Unix sockets|no Landlock"
+    echo "$reasons"
+}
+
+# Adds a line to the table. What is skipped must be so for one of the reasons that this version has,
+# and all programs must have ended; one that ends with an error has said why, or nothing.
+judge() { # LOG PROGRAMS
     log=$1
     ok=yes
-    version=$(sed -n 's/^Linux \([0-9.]*\).*/\1/p' "$log")
-    reasons="not root|only SELinux has long labels"
-    [ "$(printf '%s\n' "$version" 6.16 | sort -V | head -n 1)" = 6.16 ] || reasons="$reasons|$older"
+    reasons=$(reasons "$(sed -n 's/^Linux \([0-9.]*\).*/\1/p' "$log")")
     grep -E ': FAILED' "$log" && ok=
     grep -E ': ended [^0]' "$log" > "$log.ended" && { [ -z "$ok" ] || cat "$log.ended"; ok=; }
-    [ "$(count ended "$log")" -gt 0 ] && grep -q '^done' "$log" || {
-        echo "${log#logs/} did not come to its end:"
+    [ "$(count ended "$log")" -eq "$2" ] && grep -q '^done' "$log" || {
+        echo "${log#logs/} did not come to its end, with $(count ended "$log") programs of $2:"
         tail -n 3 "$log"
         ok=
     }
@@ -293,8 +310,14 @@ for file in $(for file in $found; do echo "$file"; done | sed -n '1p;$p' | uniq)
     done
 done >> machines
 start_all machines
+# As tools/kernel/init has them.
+policies=$(grep -c '^policy' programs)
+all=$(($(grep -vc '^policy' programs) + 5))
 while read -r file what _; do
-    judge "logs/${file#kernels/}-$what"
+    case $what in
+    tests) judge "logs/${file#kernels/}-$what" "$all" ;;
+    *) judge "logs/${file#kernels/}-$what" "$policies" ;;
+    esac
 done < machines
 
 step "gVisor"
@@ -310,7 +333,7 @@ fi
 step "what ran"
 printf '%s' "$table"
 step "what was skipped"
-for log in logs/*-tests; do
+for log in logs/*-tests logs/*-apparmor logs/*-selinux; do
     [ -e "$log" ] || continue
     sed -n "s|^\([a-z]* [a-z_]*\): skipped \(.*\)|\1 \2\t$(sed -n 's/^Linux \([0-9]*\.[0-9]*\).*/\1/p' "$log")|p" "$log"
 done | LC_ALL=C sort -u | awk -F '\t' '
