@@ -377,7 +377,8 @@ class TestChannel < Minitest::Test
   end
 end
 
-# Exceptions that come from outside: of traps and of other threads.
+# Exceptions that come from outside, of traps and of other threads, and also while another is dealt
+# with.
 class TestInterruptions < Minitest::Test
   include Descriptors
 
@@ -395,15 +396,22 @@ class TestInterruptions < Minitest::Test
       -> { Ancillary.receive_files(@ours, 3, 4, whole: true, as: UNIXSocket)[1] },
       -> { [Ancillary.listen(new_name)] },
       -> { [Ancillary.connect(@name)] },
-      -> { messages }
+      -> { messages },
+      -> { closed },
+      -> { failing(Errno::EMSGSIZE) { |ours, _| ours.send(0, 0, "", [@null] * 5, take: true) } },
+      -> { failing(Errno::EBADF) { |ours, _| ours.send(0, 0, "", [@null, 0, -1], take: true) } },
+      -> { failing(Errno::EAGAIN) { |ours, _| send_two(ours) } },
+      -> { failing(Errno::ENOTSOCK) { |ours, theirs| receive_no_sockets(ours, theirs) } },
+      -> { failing(Errno::ENOTSOCK) { |ours, theirs| receive_no_socket(ours.to_io, theirs.to_io) } }
     ]
+    @null = File.open(File::NULL)
     @calls.each { |call| prepared { @made = call.call } }
     GC.start
     @before = descriptors
   end
 
   def teardown
-    [@ours, @theirs].each(&:close)
+    [@ours, @theirs, @null].each(&:close)
   end
 
   # No other process has one, nor this one a second time.
@@ -419,6 +427,43 @@ class TestInterruptions < Minitest::Test
     [ours, theirs, *ours.receive.files]
   end
 
+  # What is left of a channel that holds files, and is closed. It has a socket that somebody else
+  # closes, because IO#close itself loses a descriptor when it is interrupted.
+  def closed
+    sockets = UNIXSocket.pair
+    channel = Ancillary::Channel.new(IO.for_fd(sockets.first.fileno, autoclose: false))
+    channel.send(0, 0, "data", [@null] * 3, take: true, more: true)
+    channel.close
+    sockets
+  end
+
+  # Two channels, after a call that fails.
+  def failing(error)
+    channels = UNIXSocket.pair.map { |socket| Ancillary::Channel.new(socket, size: 100, files: 4) }
+    begin
+      yield channels
+    rescue error
+      return channels
+    end
+    flunk
+  end
+
+  def send_two(channel)
+    channel.to_io.setsockopt(:SOCKET, :SNDBUF, 1)
+    nil until channel.to_io.write_nonblock("x" * 10_000, exception: false) == :wait_writable
+    2.times { channel.send(0, 0, "x" * 100, [@null, 0], take: true, wait: false) }
+  end
+
+  def receive_no_sockets(ours, theirs)
+    theirs.send(0, 0, "data", [@ours, @null, @ours])
+    ours.receive(as: UNIXSocket)
+  end
+
+  def receive_no_socket(ours, theirs)
+    Ancillary.send_files(theirs, [@ours, @null, @ours], "data")
+    Ancillary.receive_files(ours, 4, 4, as: UNIXSocket)
+  end
+
   # What nobody has got any more is closed when it is collected, which an address on the stack can
   # put off.
   def assert_none_is_left
@@ -430,7 +475,7 @@ class TestInterruptions < Minitest::Test
   end
 
   # Does something with a message and a listener waiting for it, and leaves none. What has been made
-  # is closed afterwards: IO#close itself loses a descriptor when it is interrupted.
+  # is closed afterwards.
   def prepared
     Ancillary.send_files(@theirs, [@theirs] * 3, "data")
     listener = Ancillary.listen(new_name)
@@ -455,15 +500,24 @@ class TestInterruptions < Minitest::Test
     true
   end
 
-  # Raises when that line of the wrapper is about to be run.
-  def raise_at(moment, &block)
+  # Raises when those lines of the wrapper are about to be run, and notes how many were not. What is
+  # raised in a finalizer, Ruby ignores: so there are none meanwhile.
+  def raise_at(*moments, &block)
+    line = -1
     trace = TracePoint.new(:line) do |point|
       next unless point.path.end_with?("/ancillary.rb")
 
-      moment -= 1
-      raise Interrupted if moment == -1
+      line += 1
+      next unless line == moments.first
+
+      moments.shift
+      raise Interrupted
     end
+    GC.disable
     trace.enable(target_thread: Thread.current) { @made = block.call }
+  ensure
+    GC.enable
+    @left = moments.size
   end
 
   def test_at_every_line
@@ -472,6 +526,21 @@ class TestInterruptions < Minitest::Test
       moment += 1 while interrupted? { prepared { raise_at(moment, &call) } }
       assert_none_is_left
       assert_operator moment, :>, 10
+    end
+  end
+
+  def test_at_every_line_while_another_is_dealt_with
+    @calls.each do |call|
+      moment = 0
+      while interrupted? { prepared { raise_at(moment, moment + 1, &call) } }
+        second = moment + 1
+        while @left.zero?
+          second += 1
+          interrupted? { prepared { raise_at(moment, second, &call) } }
+        end
+        moment += 1
+      end
+      assert_none_is_left
     end
   end
 
@@ -511,15 +580,18 @@ class TestInterruptions < Minitest::Test
   end
 
   # A trap can run at any moment of the main thread, however late. So it looks whether there is
-  # something to interrupt, and stays when the test is done.
+  # something to interrupt, and stays when the test is done. It raises once, or a second time while
+  # the first is dealt with.
   def interrupt
-    return unless @armed
+    return unless @armed.positive?
 
-    @armed = false
+    @armed -= 1
+    alarm_in(chance.rand(1..30)) if @armed.positive?
     raise Interrupted
   end
 
   def test_by_traps_at_random
+    @armed = 0
     trap("ALRM") { interrupt }
     count = 0
     beside_others do
@@ -532,11 +604,11 @@ class TestInterruptions < Minitest::Test
   end
 
   def with_alarm(call)
-    @armed = true
+    @armed = chance.rand(1..2)
     alarm_in(chance.rand(1..200))
     @made = call.call
   ensure
-    @armed = false
+    @armed = 0
   end
 
   def test_by_another_thread_at_random

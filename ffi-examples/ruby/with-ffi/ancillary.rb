@@ -155,11 +155,10 @@ module Ancillary
     # next raises the error. The class of the files can be chosen, as for UNIXSocket#recv_io.
     def receive_files(socket, room, size, whole: false, lossless: false, as: IO)
       flags = C::DONTWAIT | (lossless ? C::LOSSLESS : 0)
-      fds = C.memory([-1].pack("i") * room)
       count = C.memory([0].pack("J"))
       data = C.memory("\0" * size)
       have = got = 0
-      files = owning(as, -> { C.read(fds, room * INT_SIZE).unpack("i*") }) do
+      files = received(room, as) do |fds|
         loop do
           length = call(-> { socket.wait_readable }) do
             C.write(count, [room - got].pack("J"))
@@ -211,52 +210,123 @@ module Ancillary
     end
   end
 
+  # Numbers of descriptors, in memory where C reads and writes them, and objects that have some of
+  # them. At every moment each descriptor has one owner: the object, if its autoclose is on, or else
+  # the memory.
+  #
+  # Traps, Timeout, Thread#raise and Thread#kill raise whenever a method returns, also one that is
+  # written in C, and also while what they have raised before is dealt with. So a descriptor changes
+  # its owner in a single step. What an exception leaves in the memory is closed when the slots are
+  # collected, if not before, and what it leaves to an object when that is.
+  class Slots
+    class << self
+      def empty(count)
+        memory = C.memory([-1].pack("i") * count)
+        new(memory, count, -> { C::CLOSE_FDS.call(memory, count) })
+      end
+
+      # What closes all that the memory owns. It can be called again, and does not keep the slots.
+      def closing(state, close)
+        lambda do |_ = nil|
+          # In a finalizer Ruby ignores exceptions.
+          Thread.handle_interrupt(Object => :never) do
+            settle(*state)
+            close.call
+          end
+        end
+      end
+
+      # Leaves nothing in the memory that an object owns.
+      def settle(memory, count, objects)
+        return if objects.empty?
+
+        owned = objects.select { |object| owner?(object) }.to_h { |object| [object.fileno, -1] }
+        numbers = C.read(memory, count * INT_SIZE).unpack("i*")
+        remaining = numbers.zip(numbers).to_h.merge(owned)
+        C.write(memory, numbers.map(&remaining).pack("i*"))
+        objects.clear
+      end
+
+      private
+
+      def owner?(object)
+        object.autoclose?
+      rescue IOError
+        # It has no descriptor.
+        false
+      end
+    end
+
+    attr_reader :memory
+
+    # With what closes the descriptors whose numbers are in the memory.
+    def initialize(memory, count, close)
+      @memory = memory
+      @count = count
+      @objects = []
+      @closing = self.class.closing([memory, count, @objects], close)
+      ObjectSpace.define_finalizer(self, @closing)
+    end
+
+    def numbers
+      C.read(@memory, @count * INT_SIZE).unpack("i*").reject(&:negative?)
+    end
+
+    # Has the memory own what an object does.
+    def take(object, place)
+      @objects << object
+      C.write(@memory + (place * INT_SIZE), [object.fileno].pack("i"))
+      object.autoclose = false
+    end
+
+    # Objects that own what the memory does, or none of them if one cannot be made.
+    def hand_over(numbers, as)
+      objects = numbers.map { |number| made(number, as) }
+      @objects.concat(objects)
+      objects.each { |object| object.autoclose = true }
+      settle
+      objects
+    end
+
+    def settle
+      self.class.settle(@memory, @count, @objects)
+    end
+
+    def close
+      @closing.call
+    end
+
+    private
+
+    # An object that does not own its descriptor.
+    def made(number, as)
+      object = as.allocate
+      IO.instance_method(:initialize).bind_call(object, number, autoclose: false)
+      return object unless as <= BasicSocket
+
+      # As for_fd does, which would have it own that.
+      object.getsockopt(:SOCKET, :TYPE)
+      object.binmode.sync = true
+      object
+    end
+  end
+  private_constant :Slots
+
   # What the functions and channels are made of.
   module Shared
     private
-
-    # Traps, Timeout, Thread#raise and Thread#kill raise whenever a method returns, also one that is
-    # written in C: then the result is lost. So C writes descriptors to memory; the object that is
-    # to own one is made first, and takes it in a step of its own. Which of them have an owner, the
-    # owners show.
 
     def numbers(files)
       files.map { |file| file.is_a?(Integer) ? file : file.to_io.fileno }
     end
 
-    # Objects that own the descriptors which a block has C write somewhere.
-    def owning(as, numbers)
-      owners = []
-      begin
-        yield
-        numbers.call.each { |number| hand_over(number, as, owners) unless number.negative? }
-        complete = true
-        owners
-      ensure
-        close_all(numbers.call, owners) unless complete
-      end
-    end
-
-    def hand_over(number, as, owners)
-      owners << as.allocate
-      IO.instance_method(:initialize).bind_call(owners.last, number)
-      return unless as <= BasicSocket
-
-      # As for_fd does, which makes the object as well.
-      owners.last.getsockopt(:SOCKET, :TYPE)
-      owners.last.binmode.sync = true
-    end
-
-    # Closes each once, whether it has an owner or not.
-    def close_all(numbers, owners)
-      Thread.handle_interrupt(Object => :never) do
-        numbers -= owners.map do |owner|
-          owner.fileno.tap { owner.close }
-        rescue IOError
-          # It has taken nothing.
-        end
-        C::CLOSE_FDS.call(C.memory(numbers.pack("i*")), numbers.size)
-      end
+    # Objects of the descriptors that a block has C write to memory.
+    def received(room, as)
+      slots = Slots.empty(room)
+      yield slots.memory
+      slots.hand_over(slots.numbers, as)
+    ensure
+      slots&.close
     end
 
     # The socket that a function makes. Traps are run by the main thread alone, and another can be
@@ -364,9 +434,9 @@ module Ancillary
     FRAME_SIZE = ([0] * 7).pack(FRAME).bytesize
     private_constant :STRUCT, :FRAME, :STRUCT_SIZE, :FRAME_SIZE
 
-    # What closes the files of a channel that is collected.
+    # What closes the files of a channel, and keeps its memory.
     def self.dropping(channel, memory)
-      ->(_) { memory && C::CHANNEL_DROP.call(channel) }
+      -> { memory && C::CHANNEL_DROP.call(channel) }
     end
     private_class_method :dropping
 
@@ -388,7 +458,7 @@ module Ancillary
       flags = lossless ? C::LOSSLESS : 0
       fields = [STRUCT_SIZE, -1, flags, format, 0, 0, *arrays.flatten]
       @channel = C.memory(fields.pack(STRUCT))
-      ObjectSpace.define_finalizer(self, self.class.__send__(:dropping, @channel, memory))
+      @arrived = Slots.new(memory[1], counts[1], self.class.__send__(:dropping, @channel, memory))
     end
 
     # Sends a message. It has gone then, or waits in the channel, if the call does not wait; if it
@@ -424,7 +494,7 @@ module Ancillary
         raise Errno::E2BIG
       end
       data = size.zero? ? "".b : C.read(C.at(data), size)
-      Message.new(type, id, data, count.zero? ? [] : taken(C.at(fds), count, as), pid)
+      Message.new(type, id, data, count.zero? ? [] : handed_over(C.at(fds), count, as), pid)
     end
 
     # What to wait for: IO::READABLE and IO::WRITABLE or'ed together, 0 after the end.
@@ -438,13 +508,15 @@ module Ancillary
 
     # Closes the socket, and what has come and not been received, or waits to be sent.
     def close
-      C::CHANNEL_DROP.call(@channel)
+      @arrived.close
       @socket.close
     end
 
     private
 
     def transfer(function, wait, *frame, flags)
+      # An exception may have come before that.
+      @arrived.settle
       call(wait && -> { @socket.__send__(wait) }) do
         # The number of a socket that is closed can be another file's.
         C.write(@channel + COUNT_SIZE, [@socket.fileno].pack("i"))
@@ -461,28 +533,14 @@ module Ancillary
 
     # Has a block send descriptors, or duplicates of them: it writes -1 where it takes one.
     def lent(files, take)
-      copies = []
       return yield C.memory(numbers(files).pack("i*")), files.size unless take
 
       begin
-        files.each { |file| copies << io(file).dup }
-        fds = C.memory(numbers(copies).pack("i*"))
-        copies.each { |copy| copy.autoclose = false }
-        yield fds, copies.size
+        slots = Slots.empty(files.size)
+        files.each_with_index { |file, place| slots.take(io(file).dup, place) }
+        yield slots.memory, files.size
       ensure
-        close_copies(copies, fds ? C.read(fds, copies.size * INT_SIZE).unpack("i*") : [])
-      end
-    end
-
-    # Closes those that have not been taken.
-    def close_copies(copies, left)
-      Thread.handle_interrupt(Object => :never) do
-        copies.zip(left) do |copy, number|
-          next if number == -1
-
-          copy.autoclose = true
-          copy.close
-        end
+        slots&.close
       end
     end
 
@@ -490,16 +548,12 @@ module Ancillary
       file.is_a?(Integer) ? IO.for_fd(file, autoclose: false) : file.to_io
     end
 
-    # Objects that own the descriptors of a message. The channel closes those that are in its memory,
-    # and nobody else does, until they leave that.
-    def taken(slots, count, as)
-      fds = C.read(slots, count * INT_SIZE).unpack("i*")
-      none = [-1].pack("i") * count
-      leave = lambda do
-        C.write(slots, none)
-        fds
-      end
-      owning(as, leave) { nil }
+    # Objects that own the descriptors of a message.
+    def handed_over(fds, count, as)
+      @arrived.hand_over(C.read(fds, count * INT_SIZE).unpack("i*"), as)
+    ensure
+      @arrived.settle
+      C::CLOSE_FDS.call(fds, count)
     end
   end
 end
