@@ -16,7 +16,7 @@
 enum { ROOM = 65536 + 16, MOST = 300 };
 
 static uint64_t buffer[ROOM / 8];
-static int fds[2 * MOST];
+static int fds[MOST + ANCILLARY_MAX_FDS];
 
 /* Fails with a negative errno value. */
 static int must(const char *command, int result)
@@ -89,10 +89,13 @@ static int hear(int sock, int most)
 {
 	struct ancillary_channel channel = { .size = sizeof channel, .sock = sock,
 	    .in_data = buffer, .in_size = sizeof buffer,
-	    .in_fds = fds, .in_nfds = 2 * (size_t)most };
+	    .in_fds = fds, .in_nfds = (size_t)most + ANCILLARY_MAX_FDS };
 	struct ancillary_frame message;
 	int result;
 
+	/* One that gathers sends so many at once, and a message may have fewer. */
+	if (most < ANCILLARY_MAX_FDS)
+		channel.in_nfds = 2 * ANCILLARY_MAX_FDS;
 	while ((result = ancillary_channel_recv(&channel, &message, 0)) > 0)
 		show(&message);
 	ancillary_channel_drop(&channel);
