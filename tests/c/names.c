@@ -435,20 +435,35 @@ static void send_to_nobody(void)
 	msg = room_for(sizeof name);
 	CHECK_OK(ancillary_recv_msg(server, &msg, 0), 3);
 	take_arrived(&received, 1, &file, 1);
-	/* It was, and installed, when the name could not be written. */
-	ask(busy);
-	msg = room_for(sizeof name);
-	msg.name = (void *)8;
-	CHECK_ERR(ancillary_recv_msg(server, &msg, 0), EFAULT);
-	CHECK_IS(msg.nfds, 0);
-	CHECK_IS(received, -1);
-	check_nothing_there(server);
 	close_files((int[]){ stream, busy, client, server, file }, 5);
 }
 
 static void names_that_lead_nowhere(void)
 {
 	in_a_place(send_to_nobody);
+}
+
+/* The message was consumed, and what it brings installed. */
+static void receive_the_name_nowhere(void)
+{
+	struct ancillary_msg msg = room_for(sizeof name);
+
+	client = bound_to("client", SOCK_DGRAM);
+	server = bound_to("server", SOCK_DGRAM);
+	connect_to(client, "server");
+	open_files(&file, 1);
+	ask(client);
+	msg.name = (void *)8;
+	CHECK_ERR(ancillary_recv_msg(server, &msg, 0), EFAULT);
+	CHECK_IS(msg.nfds, 0);
+	CHECK_IS(received, -1);
+	check_nothing_there(server);
+	close_files((int[]){ client, server, file }, 3);
+}
+
+static void a_name_into_nowhere_leaves_nothing(void)
+{
+	in_a_place(receive_the_name_nowhere);
 }
 
 static void send_without_permission(void)
@@ -476,4 +491,5 @@ CHECK_MAIN(CASE(a_server_answers_whoever_has_a_name), CASE(a_sender_without_a_na
 	   CASE(a_cut_name_is_longer_than_its_room),
 	   CASE(a_connection_tells_the_name_of_the_other_end),
 	   CASE(a_connection_has_one_other_end), CASE(a_name_goes_with_all_there_is),
-	   CASE(names_that_lead_nowhere), CASE(a_name_can_be_closed_to_some))
+	   CASE(names_that_lead_nowhere), CASE(a_name_into_nowhere_leaves_nothing),
+	   CASE(a_name_can_be_closed_to_some))
