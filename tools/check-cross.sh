@@ -240,10 +240,11 @@ for machine in $packages; do
     fi
 done
 
+# cargo may be at libc meanwhile, for which the core of that system, of declarations alone, is not enough.
 step "a system that is not supported"
 if in_debian make --directory=/source BUILD=/out/freebsd RUST_TARGET=x86_64-unknown-freebsd \
     > "$out/logs/freebsd.make" 2>&1 ||
-    [ "$(grep -c '^error' "$out/logs/freebsd.make")" -ne 1 ] ||
+    [ "$(grep '^error' "$out/logs/freebsd.make" | grep -vc 'MIR for an item in the crate `core`\|`libc`')" -ne 1 ] ||
     ! grep 'supports Linux only' "$out/logs/freebsd.make"; then
     fails freebsd "$(cat "$out/logs/freebsd.make")"
 fi
