@@ -185,6 +185,38 @@ int unlinkat(int at, const char *path, int flags)
 	return (int)CALLED("unlinkat", SYS_unlinkat, at, WORD(path), flags);
 }
 
+/* --- looks --- */
+
+static bool looked;
+
+static bool peeks(const struct call *call)
+{
+	return call->number == SYS_recvmsg && call->arguments[2] & MSG_PEEK;
+}
+
+static bool has_control(const struct call *call)
+{
+	return ((const struct msghdr *)call->arguments[1])->msg_controllen > 0;
+}
+
+bool can_be_short(const struct call *call)
+{
+	if (peeks(call))
+		return has_control(call);
+	return call->number == SYS_sendmsg || (call->number == SYS_recvmsg && !looked);
+}
+
+void note_look(const struct call *call, long result)
+{
+	if (call->number == SYS_recvmsg)
+		looked = peeks(call) && result >= 0 && has_control(call);
+}
+
+void forget_look(void)
+{
+	looked = false;
+}
+
 /* --- what goes by number --- */
 
 long syscall(long number, ...)

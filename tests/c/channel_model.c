@@ -313,25 +313,6 @@ static long refused(int error)
 	return -1;
 }
 
-/* Whether this is a look at what a receive behind it is to take, for which there is room for
- * descriptors; and whether there has been one.  No less can be taken than was seen. */
-static bool is_look(const struct call *call)
-{
-	const struct msghdr *message = (const struct msghdr *)call->arguments[1];
-
-	return call->arguments[2] & MSG_PEEK && message->msg_controllen > 0;
-}
-
-static bool looked;
-
-static bool can_be_short(const struct call *call)
-{
-	/* Looking ahead, without descriptors, sees all that is there. */
-	if (call->number == SYS_recvmsg && call->arguments[2] & MSG_PEEK)
-		return is_look(call);
-	return call->number == SYS_sendmsg || !looked;
-}
-
 static long spoiled(const struct call *call)
 {
 	static const int passing[] = { ENOBUFS, ENOMEM, ETOOMANYREFS };
@@ -354,8 +335,7 @@ static long spoiled(const struct call *call)
 		result = with_fewer_bytes(call);
 	else
 		result = make_call(call);
-	if (!sending)
-		looked = is_look(call) && result >= 0;
+	note_look(call, result);
 	return result;
 }
 

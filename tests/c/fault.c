@@ -124,19 +124,11 @@ static int type_of(int sock)
 	return type;
 }
 
-/* A look with room for descriptors, at what a receive behind it is to take. */
-static bool is_look(const struct call *call)
-{
-	return call->number == SYS_recvmsg && call->arguments[2] & MSG_PEEK &&
-	       ((struct msghdr *)call->arguments[1])->msg_controllen > 0;
-}
-
-/* Whether there has been one just now: no kernel then takes less than was seen. */
-static bool looked;
-
 /* Whether what a message asks for can meet a fault that such calls can. */
-static bool message_can_meet(int sock, struct msghdr *message, bool peek, int fault)
+static bool message_can_meet(const struct call *call, int fault)
 {
+	int sock = (int)call->arguments[0];
+	struct msghdr *message = (struct msghdr *)call->arguments[1];
 	const char *start;
 
 	switch (fault) {
@@ -144,8 +136,7 @@ static bool message_can_meet(int sock, struct msghdr *message, bool peek, int fa
 		start = message->msg_iov->iov_base;
 		return start >= payload && start < payload + payload_len;
 	case LESS:
-		/* Looking ahead, without descriptors, sees all that is there. */
-		return type_of(sock) == SOCK_STREAM && (peek ? message->msg_controllen > 0 : !looked);
+		return type_of(sock) == SOCK_STREAM && can_be_short(call);
 	case EMSGSIZE:
 		return type_of(sock) != SOCK_STREAM;
 	case ECONNREFUSED:
@@ -184,7 +175,7 @@ static bool can_meet(const struct call *call, int fault)
 	if (strcmp(call->name, "poll") == 0 && fault == EINVAL)
 		return a[1] > 0;
 	return (call->number != SYS_sendmsg && call->number != SYS_recvmsg) ||
-	       message_can_meet((int)a[0], (struct msghdr *)a[1], a[2] & MSG_PEEK, fault);
+	       message_can_meet(call, fault);
 }
 
 bool calls_wait;
@@ -360,15 +351,13 @@ static long make_or_fail(const struct call *call)
 
 static long watched(const struct call *call)
 {
-	bool look = is_look(call);
 	long result = make_or_fail(call);
 
 	if (calling) {
 		int error = errno;
 
 		watch(call, result);
-		if (call->number == SYS_recvmsg)
-			looked = look && result >= 0;
+		note_look(call, result);
 		errno = error;
 	}
 	return result;
@@ -378,7 +367,7 @@ void calls_begin(void)
 {
 	CHECK(!calling);
 	calling = true;
-	looked = false;
+	forget_look();
 	errno = CHECK_ERRNO;
 }
 
