@@ -654,7 +654,8 @@ fn a_folder_that_may_not_be_searched_hides_no_command() {
     let (hidden, socket) = (dir.path().join("hidden"), dir.path().join("socket"));
     fs::create_dir(&hidden).unwrap();
     let mut command = unprivileged("worker", &dir);
-    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o000)).unwrap();
+    // It can be listed, so that it can be removed.
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o600)).unwrap();
     command.env("PATH", format!("{}:/usr/bin:/bin", hidden.display()));
     let worker = Program::start(command.arg(&socket).arg("no-command-of-this-name"));
     worker.says("Listening for descriptors on ");
