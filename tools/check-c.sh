@@ -32,6 +32,7 @@ try() { # NAME LINK FLAG-OR-FILE...
     }
 }
 
+# One after another: the kernel counts the descriptors in flight of all programs of a user together.
 rm -f "$build"/tests/*.log
 while read -r name more; do
     case $only in
@@ -40,7 +41,7 @@ while read -r name more; do
     esac
     # The library is found from there in whichever folder a program executes itself again.
     # shellcheck disable=SC2086 # flags and files, of names without spaces
-    try "$name" shared $more "-L$build" -lancillary "-Wl,-rpath,\$ORIGIN/.." &
+    try "$name" shared $more "-L$build" -lancillary "-Wl,-rpath,\$ORIGIN/.."
     links=shared
     case " $archived " in
     *" $name "*)
@@ -49,7 +50,6 @@ while read -r name more; do
         links="shared static"
         ;;
     esac
-    wait "$!"
     for link in $links; do
         echo "$name-$link"
         grep -v '^ok ' "$build/tests/$name-$link.log" || true
