@@ -81,6 +81,11 @@ pub enum Readiness {
     Send,
 }
 
+/// After so many milliseconds whoever waits to send, for as long as it takes, looks again: poll(2)
+/// does not tell that nothing can be sent any more, which sendmsg(2) does, where there is no room
+/// (shutdown(2) with SHUT_WR, or of the peer with SHUT_RD; unix_poll(), Linux 6.18).
+const LOOK: c_int = 1000;
+
 /// Waits for a socket until a time, if there is one; false: that has come. A signal ends the wait.
 pub fn wait(sock: c_int, ready_to: Readiness, end: Option<Time>) -> Result<bool> {
     let events: c_short = match ready_to {
@@ -89,12 +94,17 @@ pub fn wait(sock: c_int, ready_to: Readiness, end: Option<Time>) -> Result<bool>
     };
     let mut one = pollfd { fd: sock, events, revents: 0 };
     loop {
-        let left = end.map_or(-1, |end| now().milliseconds_until(end));
+        let left = match (end, ready_to) {
+            (Some(end), _) => now().milliseconds_until(end),
+            (None, Readiness::Send) => LOOK,
+            (None, Readiness::Receive) => -1,
+        };
         if left == 0 {
             return Ok(false);
         }
         // SAFETY: there is one, ours to write to.
         match checked(|| unsafe { libc::poll(&mut one, 1, left) })? {
+            0 if end.is_none() => return Ok(true),
             // Or so much of it as an int of milliseconds holds, which is 24 days.
             0 => {}
             // Closed meanwhile: another call would be made for another file.

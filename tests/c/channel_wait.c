@@ -389,6 +389,41 @@ static void a_peer_that_goes_ends_a_wait(void)
 	}
 }
 
+static void *shut_late(void *argument)
+{
+	const int *end = argument;
+
+	wait_until_asleep(main_thread);
+	CHECK(shutdown(both.sock[*end], *end == HERE ? SHUT_WR : SHUT_RD) == 0);
+	return NULL;
+}
+
+/* sendmsg(2) finds out while it waits, and poll(2) does not tell. */
+static void nobody_reading_any_more_ends_a_wait(void)
+{
+	struct ancillary_frame frame = message(1, 2, "a", 1, both.sock, 1);
+	int ends[] = { HERE, THERE };
+	pthread_t thread;
+
+	main_thread = thread_number();
+	for (int i = 0; i < 2; i++) {
+		open_both(&both, ANCILLARY_FORMAT_PLAIN, 0);
+		fill(both.sock[HERE]);
+		thread = start_thread(shut_late, &ends[i]);
+		CHECK_ERR(ancillary_channel_send(&here()->channel, &frame, 0), EPIPE);
+		end_thread(thread);
+		close_both(&both);
+
+		open_both(&both, ANCILLARY_FORMAT_PLAIN, 0);
+		fill(both.sock[HERE]);
+		put(here(), message(1, 2, "a", 1, NULL, 0), DONTWAIT);
+		thread = start_thread(shut_late, &ends[i]);
+		CHECK_ERR(ancillary_channel_flush(&here()->channel, 0), EPIPE);
+		end_thread(thread);
+		close_both(&both);
+	}
+}
+
 /* --- cancellation --- */
 
 static pid_t waiting;
@@ -688,7 +723,8 @@ static void cancelled_sends_lose_nothing(void)
 CHECK_MAIN(CASE(the_time_of_a_receive_is_that_of_the_call),
 	   CASE(the_time_of_a_send_is_that_of_the_call), CASE(so_it_is_of_many_waits),
 	   CASE(a_full_socket_is_waited_for_as_long),
-	   CASE(a_peer_that_goes_ends_a_wait), CASE(a_cancelled_receive_goes_on),
+	   CASE(a_peer_that_goes_ends_a_wait),
+	   CASE(nobody_reading_any_more_ends_a_wait), CASE(a_cancelled_receive_goes_on),
 	   CASE(a_cancelled_send_goes_on), CASE(a_send_cancelled_in_a_message_goes_on),
 	   CASE(cancelled_receives_lose_nothing), CASE(cancelled_sends_lose_nothing),
 	   CASE(intr_ends_a_wait), CASE(intr_ends_a_wait_within_a_message),
