@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -155,6 +156,16 @@ static void have_all_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* They may have been closed. */
+static void have_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd < STDERR_FILENO);
+}
+
 int check_main(int argc, char **argv, const struct check_case *cases)
 {
 	const char *seconds = getenv("CHECK_SECONDS");
@@ -162,7 +173,8 @@ int check_main(int argc, char **argv, const struct check_case *cases)
 	int matched = 0, failed = 0;
 
 	have_all_signals();
-	/* Nor is what it has open theirs: cases take numbers one after the other. */
+	have_standard_descriptors();
+	/* What it has open beside them is not theirs: cases take numbers one after the other. */
 	close_from(STDERR_FILENO + 1);
 	raise_limit();
 	for (const struct check_case *each = cases; each->name; each++) {

@@ -89,7 +89,8 @@ static void meet_at_all_lengths(void)
 		if (len != 2)
 			meet_in_all_ways(path_of(len, 1, false));
 		meet_in_all_ways(path_of(len, len < 20 ? len : 20, false));
-		if (len >= 50)
+		/* Below the folder, whatever its name is. */
+		if (len >= shortest_path(10))
 			meet_in_all_ways(path_of(len, 10, true));
 	}
 }

@@ -93,6 +93,11 @@ void check_holds(const char *folder, const char *names)
 	}
 }
 
+size_t shortest_path(size_t last)
+{
+	return strlen(place) + 1 + last;
+}
+
 char *path_of(size_t len, size_t last, bool absolute)
 {
 	static char path[6000];

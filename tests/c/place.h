@@ -29,6 +29,9 @@ const char *names_in(const char *folder);
  * the next call. */
 char *path_of(size_t len, size_t last, bool absolute);
 
+/* The least bytes that an absolute one has, with such a last component. */
+size_t shortest_path(size_t last);
+
 /* What stat(2), for the link itself, finds at a path. */
 struct stat found_at(const char *path);
 

@@ -12,8 +12,11 @@ pub mod program;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
+use std::ffi::CString;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
+use std::mem;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Output, Stdio};
@@ -263,6 +266,28 @@ fn in_flight_of(program: &str) -> in_flight::InFlight {
     }
 }
 
+/// Where temporary folders are made: where the user has them, unless the names of sockets would be
+/// too long there, or no program may be run.
+fn temporary() -> &'static Path {
+    static TEMPORARY: OnceLock<PathBuf> = OnceLock::new();
+    TEMPORARY.get_or_init(|| {
+        let places = [env::temp_dir(), "/tmp".into(), kept().to_owned()];
+        let fit = places.iter().find(|place| place.as_os_str().len() <= 50 && may_run_in(place));
+        fit.unwrap_or_else(|| panic!("TMPDIR has to name a folder for programs, with a short name"))
+            .clone()
+    })
+}
+
+fn may_run_in(folder: &Path) -> bool {
+    let name = CString::new(folder.as_os_str().as_bytes()).expect("a name");
+    // SAFETY: the structure is a plain one, for which all zeros are a value, and there to be
+    // written to; the name has its end.
+    unsafe {
+        let mut found: libc::statvfs = mem::zeroed();
+        libc::statvfs(name.as_ptr(), &mut found) == 0 && found.f_flag & libc::ST_NOEXEC == 0
+    }
+}
+
 /// A folder for one test, removed with all that is in it. Its path is short enough for the name
 /// of a socket in it.
 pub struct TempDir {
@@ -271,16 +296,15 @@ pub struct TempDir {
 
 impl TempDir {
     pub fn new() -> TempDir {
-        TempDir::below(&env::temp_dir())
+        TempDir::below(temporary())
     }
 
     /// One in which all users may make files.
     pub fn for_all() -> TempDir {
         // TMPDIR may name one of a single user.
-        let usual = env::temp_dir();
         let is_open = |dir: &Path| dir.metadata().is_ok_and(|found| found.mode() & 0o001 != 0);
-        let all_reach_it = usual.ancestors().all(is_open);
-        let dir = TempDir::below(if all_reach_it { &usual } else { Path::new("/tmp") });
+        let all_reach_it = temporary().ancestors().all(is_open);
+        let dir = TempDir::below(if all_reach_it { temporary() } else { Path::new("/tmp") });
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).expect("an open folder");
         dir
     }
