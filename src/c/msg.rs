@@ -219,9 +219,10 @@ pub unsafe extern "C" fn ancillary_send_msg(
 /// ANCILLARY_HAS_PIDFD; and what did not: ANCILLARY_FDS_SURPLUS,
 /// ANCILLARY_FDS_LOST, ANCILLARY_DATA_TRUNCATED.  What is delivered in fds is
 /// always the beginning of what was sent, in order.  A pidfd that the kernel
-/// could not install counts as lost; but from Linux 6.5 to 6.15 a message of a
-/// sender that has exited and been waited for comes without one, and with
-/// neither ANCILLARY_HAS_PIDFD nor ANCILLARY_FDS_LOST.
+/// could not install counts as lost.  But where ANCILLARY_FDS_SURPLUS is set,
+/// the descriptors that were too many can have taken its room; and from Linux
+/// 6.5 to 6.15 a message of a sender that has exited and been waited for comes
+/// without one: with neither ANCILLARY_HAS_PIDFD nor ANCILLARY_FDS_LOST.
 ///
 /// Credentials come if SO_PASSCRED is on, a pidfd if SO_PASSPIDFD is (Linux
 /// 6.5).  ancillary_set_passcred() says when to set them, so that no message is
