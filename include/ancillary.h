@@ -385,7 +385,8 @@ typedef int (*ancillary_cut)(const void *start,
  * Use it from one thread at a time, not from a signal handler that interrupts a
  * call on it, and after fork(2) on one side only.  A thread is cancelled
  * (pthread_cancel(3)) in a call only while that waits, and nothing is lost then:
- * the channel goes on where it was, or is dropped.
+ * the channel goes on where it was, or is dropped.  Whether a message that
+ * was being sent has been taken, only its slots tell, with ANCILLARY_TAKE.
  */
 struct ancillary_channel {
         /**

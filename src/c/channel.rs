@@ -31,7 +31,8 @@ use libc::{c_int, c_short, c_uint, c_void, size_t, POLLIN, POLLOUT};
 /// Use it from one thread at a time, not from a signal handler that interrupts a
 /// call on it, and after fork(2) on one side only.  A thread is cancelled
 /// (pthread_cancel(3)) in a call only while that waits, and nothing is lost then:
-/// the channel goes on where it was, or is dropped.
+/// the channel goes on where it was, or is dropped.  Whether a message that
+/// was being sent has been taken, only its slots tell, with ANCILLARY_TAKE.
 #[repr(C)]
 pub struct ancillary_channel {
     /// sizeof(struct ancillary_channel); as that of struct ancillary_msg
