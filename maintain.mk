@@ -136,7 +136,7 @@ check-hostile: | $(MARK)
 # as well, and call nothing that the others do not. `mixed` executes itself by a name in /proc, which
 # there is valgrind.
 check-valgrind: | $(MARK)
-	ANCILLARY_REQUIRE_ALL= ANCILLARY_TEST_SHARE=10 CHECK_SECONDS=300 RING_PASSES=50000 \
+	ANCILLARY_REQUIRE_ALL= ANCILLARY_TEST_SHARE=10 RING_PASSES=50000 \
 	ANCILLARY_TEST_RUNNER='valgrind -q --num-callers=20 --fair-sched=try --error-exitcode=99 --suppressions=tools/memcheck.supp' \
 	$(TESTS) --test behaviour shared -- --skip appear --skip mixed --skip model --skip replace
 

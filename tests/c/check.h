@@ -5,7 +5,7 @@
  *     CHECK_MAIN(CASE(one_thing), CASE(another))
  *
  * `program` runs them all, `program NAME...` some, `program --list` lists
- * them.  Each runs in a process of its own, which has 60 seconds
+ * them.  Each runs in a process of its own, which has 300 seconds
  * (CHECK_SECONDS in the environment: as many) and must leave as many
  * descriptors open as it found.
  */
