@@ -249,7 +249,9 @@ end
 -- @return the number of bytes sent
 function ancillary.send_fds(socket, files, data, flags)
   local fds = new_ints(#files)
-  for i, file in ipairs(files) do
+  -- ipairs ends where one is missing, and what is not written here is the number of standard input.
+  for i = 1, #files do
+    local file = files[i]
     -- The receiver gets neither what is still to be written nor what has been read ahead.
     if io.type(file) == 'file' then file:flush() end
     fds[i - 1] = number_of(file)

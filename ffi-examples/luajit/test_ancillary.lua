@@ -102,6 +102,16 @@ function tests.what_has_been_closed_is_no_descriptor(ours, theirs)
   assert(problem(received[1].read, received[1], 1).errno == EBADF)
 end
 
+function tests.where_a_file_is_missing_nothing_is_sent(ours, theirs)
+  local file = io.tmpfile()
+  -- io.open returns nil and two values more.
+  for _, files in ipairs { { io.open '/nowhere/at/all' }, { file, nil, file }, { 0 } } do
+    problem(ancillary.send_fds, theirs, files, 'data')
+    assert(problem(ancillary.recv_fds, ours, 3, 10, ancillary.DONTWAIT).errno == EAGAIN)
+  end
+  file:close()
+end
+
 function tests.an_error_has_a_number_and_tells_what_failed(ours)
   local raised = problem(ancillary.recv_fds, ours, 1, 1, ancillary.DONTWAIT)
   assert(raised.errno == EAGAIN)
