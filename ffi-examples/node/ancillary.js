@@ -159,6 +159,13 @@ function payload(data) {
   return Buffer.from(given.buffer, given.byteOffset, given.byteLength);
 }
 
+// The number of a descriptor. Of anything else, such as a FileHandle, JavaScript would make that of
+// standard input.
+function descriptor(fd) {
+  if ((fd | 0) !== fd) throw new TypeError('A descriptor is a number');
+  return fd;
+}
+
 // Sends all of a payload, of which so much has been sent when the call is made.
 async function sendAll(f, socket, data, flags, call) {
   let sent = 0;
@@ -236,7 +243,7 @@ function shutdown(socket) {
  *     peer closes meanwhile. With each of them went as many descriptors as a message carries (253).
  */
 async function sendFds(socket, fds, data, flags = 0) {
-  const all = Int32Array.from(fds);
+  const all = Int32Array.from([...fds], descriptor);
   const most = lib.maxFds();
   let given = payload(data);
   if (given.length === 0) given = Buffer.alloc(Math.ceil(all.length / most));

@@ -100,6 +100,18 @@ test('what gives a promise does not throw', async () => {
   await assert.rejects(ancillary.sendCreds(theirs, 5), TypeError);
 });
 
+test('what is no descriptor is not sent', async () => {
+  const handle = await fs.promises.open('/dev/null');
+  const others = [undefined, null, NaN, 1.5, '0', true, 2 ** 32, handle, process.stdin, [], {}];
+  for (const other of others) {
+    await assert.rejects(ancillary.sendFds(theirs, [theirs, other], 'data'), TypeError);
+  }
+  await assert.rejects(ancillary.sendFds(theirs, theirs, 'data'), TypeError);
+  const early = { code: 'EAGAIN' };
+  await assert.rejects(ancillary.recvFds(ours, 2, 10, ancillary.DONTWAIT), early);
+  await handle.close();
+});
+
 test('the module can be evaluated again', async () => {
   delete require.cache[require.resolve('./ancillary.js')];
   const again = require('./ancillary.js');
