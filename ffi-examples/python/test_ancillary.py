@@ -127,6 +127,19 @@ class Test(unittest.TestCase):
             with self.assertRaises(TypeError):
                 call()
 
+    def test_numbers_are_not_cut(self):
+        for number in 1 << 31, 1 << 32, (1 << 32) + 1, 1 << 64, -(1 << 31) - 1:
+            with self.assertRaises(OverflowError):
+                ancillary.send(self.theirs, [number], b"data")
+        self.assertEqual(select.select([self.ours], [], [], 0)[0], [])
+        for options in {"mode": 1 << 32}, {"type": (1 << 32) + socket.SOCK_STREAM}:
+            with self.assertRaises(OverflowError):
+                ancillary.listen("@ancillary-cut", **options)
+        with self.assertRaises(OverflowError):
+            ancillary.connect("@ancillary-cut", type=(1 << 32) + socket.SOCK_STREAM)
+        with self.assertRaises(ValueError):
+            ancillary.receive(self.ours, -1, 10)
+
     def test_timeouts_hold(self):
         self.ours.settimeout(0.01)
         with self.assertRaises(TimeoutError):
@@ -484,6 +497,19 @@ class Channels(unittest.TestCase):
         self.assertEqual(raised.exception.errno, errno.ENOTSOCK)
         with self.ours.receive(kind=socket.socket) as message:
             self.assertEqual((message.type, len(message.files)), (1, 1))
+
+    def test_numbers_are_not_cut(self):
+        for number in -1, 1 << 32, (1 << 32) + 1:
+            for numbers in (number, 0), (0, number):
+                with self.assertRaises(OverflowError):
+                    self.theirs.send(*numbers)
+            with self.assertRaises(OverflowError):
+                ancillary.Channel(self.ours.sock, format=number)
+        with self.assertRaises(OverflowError):
+            self.theirs.send(0, files=[1 << 32])
+        with self.assertRaises(ValueError):
+            ancillary.Channel(self.ours.sock, files=-1)
+        self.assertEqual(select.select([self.ours], [], [], 0)[0], [])
 
     def test_without_loss_files_for_which_there_is_no_number_stay_queued(self):
         self.tearDown()

@@ -18,8 +18,9 @@ at the position that they have at the sender's, which shares it. io.BufferedRead
 others of them. Or they are sockets (kind=socket.socket).
 
 Errors are OSError with its subclasses, made from what the function of the library has returned:
-TimeoutError, BlockingIOError, BrokenPipeError, and with errno E2BIG (more files than there is room
-for), EMFILE (more than the process can have open), ENOMSG (a message without an identity).
+socket.timeout (which is TimeoutError since Python 3.10), BlockingIOError, BrokenPipeError, and with
+errno E2BIG (more files than there is room for), EMFILE (more than the process can have open), ENOMSG
+(a message without an identity). A number that C has no room for is an OverflowError.
 
 Nothing is lost unnoticed, and nothing leaks: what comes and cannot be handed over is closed before
 the error is raised. That also holds when the handler of a signal raises, at whatever moment: then
@@ -152,14 +153,15 @@ def listen(path, type=socket.SOCK_STREAM, mode=0o600, replace=False, **options):
     is a PermissionError). One that the kernel does not have is an OSError.
     """
     flags = _flags(**options) | (_REPLACE if replace else 0)
-    arguments = [_encoded(path)], [type], [mode], [flags]
+    arguments = [_encoded(path)], _ints([type]), _ints([mode]), [flags]
     # As long as the library waits for the lock where it may.
     return _make_socket(_lib.ancillary_listen, *arguments, patience=5)
 
 
 def connect(path, type=socket.SOCK_STREAM, **options):
     """Make a socket and connect it, within the default timeout, with the options of listen."""
-    return _make_socket(_lib.ancillary_connect, [_encoded(path)], [type], [_flags(**options)])
+    arguments = [_encoded(path)], _ints([type]), [_flags(**options)]
+    return _make_socket(_lib.ancillary_connect, *arguments)
 
 
 def max_files():
@@ -199,7 +201,7 @@ def receive(sock, room, size, whole=False, lossless=False, kind=None):
     they are sockets, and it is an OSError if one is something else. What Python makes no file of,
     a directory, is an OSError as well.
     """
-    fds, count, data = _ints([-1] * room), _sizes([0]), _buffer(size)
+    fds, count, data = _slots(room), _sizes([0]), _buffer(size)
     flags = (_WAITALL if whole else 0) | (_LOSSLESS if lossless else 0)
     have = got = 0
 
@@ -306,7 +308,7 @@ class Channel:
         # The most of a message or of one sendmsg(2), which the other end fills with those of many,
         # and what comes with the next one.
         come = max(files, max_files()) + max_files()
-        memory = _buffer(room), _ints([-1] * come), _buffer(room), _ints([-1] * files)
+        memory = _buffer(room), _slots(come), _buffer(room), _slots(files)
         self._files = files
         self._channel = _channel(format, _LOSSLESS if lossless else 0, *memory)
         self._held = _Closing(_lib.ancillary_channel_drop, self._channel, memory=memory)
@@ -323,7 +325,7 @@ class Channel:
         """
         files, data, deadline = list(files), _as_bytes(data), _deadline(self.sock.gettimeout())
         numbers = [file if isinstance(file, int) else file.fileno() for file in files]
-        fds = _ints([-1] * len(numbers) if take else numbers)
+        fds = _slots(len(numbers)) if take else _ints(numbers)
         # The library writes -1 where it takes one.
         with _Closing(_lib.ancillary_close_fds, fds, len(numbers) if take else 0):
             if take:
@@ -417,6 +419,13 @@ class _Closing:
 def _in_one_step(*calls):
     """Make calls of functions that are written in C, without a step of Python between them."""
     collections.deque(itertools.chain(*calls), 0)
+
+
+def _slots(count):
+    """Memory for so many descriptors, of which there is none yet."""
+    if count < 0:
+        raise ValueError("room for a negative number of files")
+    return _ints([-1] * count)
 
 
 def _flags(creds=False, pidfd=False, rights=True):
