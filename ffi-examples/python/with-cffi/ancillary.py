@@ -18,9 +18,9 @@ at the position that they have at the sender's, which shares it. io.BufferedRead
 others of them. Or they are sockets (kind=socket.socket).
 
 Errors are OSError with its subclasses, made from what the function of the library has returned:
-socket.timeout (which is TimeoutError since Python 3.10), BlockingIOError, BrokenPipeError, and with
-errno E2BIG (more files than there is room for), EMFILE (more than the process can have open), ENOMSG
-(a message without an identity). A number that C has no room for is an OverflowError.
+socket.timeout (TimeoutError since Python 3.10), BlockingIOError, BrokenPipeError, and with errno
+E2BIG (more files than there is room for), EMFILE (more than the process can have open), ENOMSG (a
+message without an identity). A number that C has no room for is an OverflowError.
 
 Nothing is lost unnoticed, and nothing leaks: what comes and cannot be handed over is closed before
 the error is raised. That also holds when the handler of a signal raises, at whatever moment: then
