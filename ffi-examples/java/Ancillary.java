@@ -11,7 +11,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.ByteChannel;
 import java.nio.channels.ClosedChannelException;
-import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -97,9 +97,9 @@ public final class Ancillary {
             Native.register(LibAncillary.class, "libancillary.so.1");
         }
 
-        static native int ancillary_listen(String path, int type, int mode, int flags);
+        static native int ancillary_listen(byte[] path, int type, int mode, int flags);
 
-        static native int ancillary_connect(String path, int type, int flags);
+        static native int ancillary_connect(byte[] path, int type, int flags);
 
         static native NativeLong ancillary_send_fds(
                 int sock, int[] fds, NativeLong nfds, byte[] data, NativeLong len, int flags);
@@ -130,7 +130,7 @@ public final class Ancillary {
             Native.register(LibC.class, "libc.so.6");
         }
 
-        static native int open(String path, int flags);
+        static native int open(byte[] path, int flags);
 
         static native int accept4(int sock, byte[] address, int[] len, int flags);
 
@@ -192,12 +192,13 @@ public final class Ancillary {
         return result;
     }
 
-    /** A path that C does not take for a shorter one. */
-    private static String whole(String path) {
-        if (path.indexOf('\0') >= 0) {
-            throw new InvalidPathException(path, "Nul character not allowed");
-        }
-        return path;
+    /**
+     * A path for C, as java.nio.file has it: that refuses zero bytes, and what the locale has no
+     * bytes for. JNA would make `?` of it.
+     */
+    private static byte[] encoded(String path) {
+        Path.of(path);
+        return Native.toByteArray(path, System.getProperty("sun.jnu.encoding"));
     }
 
     /** Does something with the number of a descriptor. */
@@ -218,7 +219,7 @@ public final class Ancillary {
         /** Opens a file for reading. */
         public static Descriptor open(String path) throws Failure {
             Descriptor file = new Descriptor(-1);
-            checkErrno("open", file.own(() -> LibC.open(whole(path), O_RDONLY | O_CLOEXEC)));
+            checkErrno("open", file.own(() -> LibC.open(encoded(path), O_RDONLY | O_CLOEXEC)));
             return file;
         }
 
@@ -362,7 +363,7 @@ public final class Ancillary {
         public static Socket listen(String path, int mode, int flags) throws Failure {
             Socket socket = new Socket();
             check("listen", socket.own(
-                    () -> LibAncillary.ancillary_listen(whole(path), SOCK_STREAM, mode, flags)));
+                    () -> LibAncillary.ancillary_listen(encoded(path), SOCK_STREAM, mode, flags)));
             return socket;
         }
 
@@ -375,7 +376,7 @@ public final class Ancillary {
         public static Socket connect(String path, int flags) throws Failure {
             Socket socket = new Socket();
             check("connect", socket.own(
-                    () -> LibAncillary.ancillary_connect(whole(path), SOCK_STREAM, flags)));
+                    () -> LibAncillary.ancillary_connect(encoded(path), SOCK_STREAM, flags)));
             return socket;
         }
 
@@ -432,7 +433,7 @@ public final class Ancillary {
             // C writes the numbers to memory that is there whatever is thrown here. Closing them
             // takes no more of it.
             NativeLong all = new NativeLong(room);
-            Memory fds = new Memory(Integer.BYTES * Math.max(room, 1));
+            Memory fds = new Memory(Math.multiplyExact(Integer.BYTES, Math.max(room, 1)));
             fds.setMemory(0, fds.size(), (byte) -1);
             try {
                 int received = use(number -> check("recv_fds", LibAncillary.ancillary_recv_fds(

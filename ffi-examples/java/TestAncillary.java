@@ -142,6 +142,29 @@ public final class TestAncillary {
         }
     }
 
+    private static void memoryIsAsLargeAsIsSaid(Ancillary.Socket ours, Ancillary.Socket theirs)
+            throws Exception {
+        theirs.sendFds(List.of(theirs, theirs), NOTHING, 0);
+        for (int room : new int[] {1 << 30, (1 << 30) + 1, Integer.MAX_VALUE}) {
+            check(problem(() -> ours.recvFds(room, 1, 0)) instanceof ArithmeticException);
+        }
+        ours.recvFds(2, 1, 0).close();
+    }
+
+    private static void aPathIsThatOfJava(Ancillary.Socket ours, Ancillary.Socket theirs)
+            throws Exception {
+        String name = System.getProperty("java.io.tmpdir") + "/ancillary-\u00e9";
+        try {
+            Path.of(name);
+        } catch (InvalidPathException e) {
+            check(problem(() -> Ancillary.Socket.listen(name, 0600, 0).close())
+                    instanceof InvalidPathException);
+            return;
+        }
+        Ancillary.Socket.listen(name, 0600, Ancillary.REPLACE).close();
+        check(Files.deleteIfExists(Path.of(name)));
+    }
+
     private static void whatHasBeenClosedIsNoDescriptor(
             Ancillary.Socket ours, Ancillary.Socket theirs) throws Exception {
         Ancillary.Descriptor file = Ancillary.Descriptor.open("/dev/null");
@@ -358,6 +381,8 @@ public final class TestAncillary {
                 TestAncillary::shutdownEndsACallThatWaits,
                 TestAncillary::aDescriptorIsAChannel,
                 TestAncillary::aPositionIsShared,
+                TestAncillary::memoryIsAsLargeAsIsSaid,
+                TestAncillary::aPathIsThatOfJava,
                 TestAncillary::whatHasBeenClosedIsNoDescriptor,
                 TestAncillary::aFailureHasANumberAndTellsWhatFailed,
                 TestAncillary::aPathIsNotCut,
