@@ -58,6 +58,8 @@ const O_RDWR = 2;
 const O_CREAT = 0100;
 const O_EXCL = 0200;
 
+const EINVAL = 22;
+
 const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 02000000;
 const O_CLOEXEC = 02000000;
@@ -153,6 +155,19 @@ function call_libc(string $name, mixed ...$arguments): int
 {
     $result = libc()->$name(...$arguments);
     return $result >= 0 ? $result : throw new Failure($name, libc()->__errno_location()[0]);
+}
+
+/**
+ * Memory of C for so many elements. Of sizes of 1 << 32 and more FFI makes smaller ones, to which C
+ * would write more than they have room for.
+ */
+function memory(string $call, string $type, int $count): FFI\CData
+{
+    if ($count < 0 || $count > 0x7fffffff) {
+        throw new Failure($call, EINVAL);
+    }
+    // FFI has none of no size.
+    return libancillary()->new($type . '[' . max($count, 1) . ']');
 }
 
 /** A path that C does not take for a shorter one. */
@@ -332,7 +347,7 @@ final class Socket extends Descriptor
     public function sendFds(array $descriptors, string $data = '', int $flags = 0): int
     {
         $count = count($descriptors);
-        $fds = libancillary()->new('int[' . max($count, 1) . ']');
+        $fds = memory('ancillary_send_fds', 'int', $count);
         foreach (array_values($descriptors) as $i => $descriptor) {
             $fds[$i] = $descriptor->number();
         }
@@ -349,10 +364,10 @@ final class Socket extends Descriptor
      */
     public function recvFds(int $room, int $size, int $flags = 0): array
     {
-        $fds = libancillary()->new('int[' . max($room, 1) . ']');
+        $fds = memory('ancillary_recv_fds', 'int', $room);
         $count = libancillary()->new('size_t');
         $count->cdata = $room;
-        $data = libancillary()->new("char[$size]");
+        $data = memory('ancillary_recv_fds', 'char', $size);
         return uninterrupted(function () use ($fds, $count, $data, $size, $flags) {
             $received = call('ancillary_recv_fds', $this->number(), $fds, FFI::addr($count),
                 $data, $size, $flags);
@@ -389,7 +404,7 @@ final class Socket extends Descriptor
     public function recvCreds(int $size, int $flags = 0): array
     {
         $creds = libancillary()->new('struct ancillary_creds');
-        $data = libancillary()->new("char[$size]");
+        $data = memory('ancillary_recv_creds', 'char', $size);
         $received = call('ancillary_recv_creds', $this->number(), FFI::addr($creds),
             $data, $size, $flags);
         return [FFI::string($data, $received), new Creds($creds->pid, $creds->uid, $creds->gid)];

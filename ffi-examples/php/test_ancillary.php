@@ -15,6 +15,7 @@ const EPERM = 1;
 const E2BIG = 7;
 const EBADF = 9;
 const EAGAIN = 11;
+const EINVAL = 22;
 const ENOPROTOOPT = 92;
 
 final class Interrupted extends Exception
@@ -116,6 +117,22 @@ $tests['a path is not cut'] = function () {
     check(problem(fn () => Socket::listen("/tmp/name\0more")) instanceof ValueError);
     check(problem(fn () => Socket::connect("/tmp/name\0more")) instanceof ValueError);
     check(problem(fn () => Descriptor::open("/dev/null\0more")) instanceof ValueError);
+};
+
+$tests['memory is as large as C is told'] = function (Socket $ours, Socket $theirs) {
+    $theirs->sendFds([$theirs, $theirs], str_repeat('x', 100000));
+    foreach ([-1, 1 << 31, (1 << 32) + 1, (1 << 62) + 1, PHP_INT_MAX] as $size) {
+        $calls = [
+            fn () => $ours->recvFds($size, 10, DONTWAIT),
+            fn () => $ours->recvFds(2, $size, DONTWAIT),
+            fn () => $ours->recvCreds($size, DONTWAIT),
+        ];
+        foreach ($calls as $call) {
+            $problem = problem($call);
+            check($problem instanceof Failure && $problem->getCode() === EINVAL);
+        }
+    }
+    check(count($ours->recvFds(2, 10)[1]) === 2);
 };
 
 $tests['without loss what there is no room for stays queued'] = function (Socket $ours, Socket $theirs) {
