@@ -212,6 +212,17 @@ class TestAncillary < Minitest::Test
     assert_raises(ArgumentError) { Ancillary.listen("/tmp/name\0more") }
     assert_raises(ArgumentError) { Ancillary.connect("/tmp/name\0more") }
   end
+
+  def test_numbers_are_not_cut
+    [1 << 31, 1 << 32, (1 << 32) + 1, 1 << 64, -(1 << 31) - 1].each do |number|
+      assert_raises(RangeError) { Ancillary.send_files(@theirs, [number], "data") }
+    end
+    assert_nil @ours.to_io.wait_readable(0)
+    # It is told once.
+    assert_silent do
+      assert_raises(RangeError) { Ancillary.listen("@ancillary-cut", mode: 1 << 32) }
+    end
+  end
 end
 
 class TestChannel < Minitest::Test
@@ -359,6 +370,19 @@ class TestChannel < Minitest::Test
     @theirs.send(1, 2, "data", [@theirs])
     assert_raises(Errno::ENOTSOCK) { @ours.receive(as: UNIXSocket) }
     assert_equal [1, 2, "data", 1], take(@ours, as: UNIXSocket)
+  end
+
+  def test_numbers_are_not_cut
+    [-1, 1 << 32, (1 << 32) + 1, 0.5].each do |number|
+      [[number, 0], [0, number]].each do |numbers|
+        assert_raises(RangeError) { @theirs.send(*numbers) }
+      end
+      assert_raises(RangeError) { Ancillary::Channel.new(@ours.to_io, format: number) }
+    end
+    [false, true].each do |take|
+      assert_raises(RangeError) { @theirs.send(0, 0, "", [1 << 32], take: take) }
+    end
+    assert_nil @ours.to_io.wait_readable(0)
   end
 
   def test_without_loss_files_for_which_there_is_no_number_stay_queued

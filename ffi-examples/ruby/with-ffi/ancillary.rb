@@ -108,7 +108,9 @@ module Ancillary
 
   INT_SIZE = [0].pack("i").bytesize
   COUNT_SIZE = [0].pack("J").bytesize
-  private_constant :INT_SIZE, :COUNT_SIZE
+  INTS = (-1 << 31)..((1 << 31) - 1)
+  UINTS = 0..((1 << 32) - 1)
+  private_constant :INT_SIZE, :COUNT_SIZE, :INTS, :UINTS
 
   class << self
     # Makes a socket that others connect to. A path that begins with @ is an abstract name, which
@@ -317,7 +319,12 @@ module Ancillary
     private
 
     def numbers(files)
-      files.map { |file| file.is_a?(Integer) ? file : file.to_io.fileno }
+      files.map { |file| file.is_a?(Integer) ? fitting(file, INTS) : file.to_io.fileno }
+    end
+
+    # A number that pack does not cut to another.
+    def fitting(number, range)
+      range.cover?(number) && number.integer? ? number : raise(RangeError, "#{number} does not fit")
     end
 
     # Objects of the descriptors that a block has C write to memory.
@@ -333,6 +340,8 @@ module Ancillary
     # told not to be interrupted: so that calls it, because the function returns its result.
     def make_socket(as, function, arguments, patience = Float::INFINITY, &block)
       make = lambda do
+        # Who called this is told.
+        Thread.current.report_on_exception = false
         result = function.call(*arguments)
         result.negative? ? result : as.for_fd(result)
       end
@@ -456,7 +465,7 @@ module Ancillary
       memory = counts.zip([1, INT_SIZE] * 2).map { |count, each| C.memory("\0" * (count * each)) }
       arrays = memory.map(&:to_i).zip(counts)
       flags = lossless ? C::LOSSLESS : 0
-      fields = [STRUCT_SIZE, -1, flags, format, 0, 0, *arrays.flatten]
+      fields = [STRUCT_SIZE, -1, flags, fitting(format, UINTS), 0, 0, *arrays.flatten]
       @channel = C.memory(fields.pack(STRUCT))
       @arrived = Slots.new(memory[1], counts[1], self.class.__send__(:dropping, @channel, memory))
     end
@@ -470,8 +479,9 @@ module Ancillary
     def send(type, id = 0, data = "", files = [], more: false, take: false, wait: true)
       flags = (more ? C::MORE : 0) | (take ? C::TAKE : 0)
       payload = C.memory(data)
+      about = [type, id].map { |number| fitting(number, UINTS) }
       lent(files, take) do |fds, count|
-        frame = [type, id, 0, payload.to_i, data.bytesize, fds.to_i, count].pack(FRAME)
+        frame = [*about, 0, payload.to_i, data.bytesize, fds.to_i, count].pack(FRAME)
         transfer(C::CHANNEL_SEND, wait && :wait_writable, C.memory(frame), flags)
       end
       go_on(wait) unless more
