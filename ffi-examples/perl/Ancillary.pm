@@ -31,27 +31,33 @@ use constant {
     NORIGHTS  => 8,
 };
 
-my $ffi = FFI::Platypus->new(api => 2, lib => 'libancillary.so.1');
+# The functions of the library. They are attached, and the object that does it goes: unlike these, its
+# kind is freed again with each thread that has got a copy. They stay when this is loaded again.
+{
+    my $ffi = FFI::Platypus->new(api => 2, lib => 'libancillary.so.1');
+    my $declare = sub ($name, @types) {
+        return if Ancillary::C->can($name);
+        $ffi->attach(["ancillary_$name" => "Ancillary::C::$name"] => @types);
+    };
 
-# A struct ancillary_creds is three numbers.
-$ffi->type('uint32[3]' => 'creds');
+    # A struct ancillary_creds is three numbers.
+    $ffi->type('uint32[3]' => 'creds');
 
-sub declare ($name, $arguments, $type) { $ffi->function("ancillary_$name" => $arguments => $type) }
-
-my $listen       = declare(listen       => [qw(string int uint32 uint)], 'int');
-my $connect      = declare(connect      => [qw(string int uint)], 'int');
-my $send_fds     = declare(send_fds     => [qw(int int[] size_t opaque size_t uint)], 'ssize_t');
-my $recv_fds     = declare(recv_fds     => [qw(int int[] size_t* opaque size_t uint)], 'ssize_t');
-my $close_fds    = declare(close_fds    => [qw(int[] size_t)], 'void');
-my $set_passcred = declare(set_passcred => [qw(int int)], 'int');
-my $send_creds   = declare(send_creds   => [qw(int opaque opaque size_t uint)], 'ssize_t');
-my $recv_creds   = declare(recv_creds   => [qw(int creds opaque size_t uint)], 'ssize_t');
-my $peer_creds   = declare(peer_creds   => [qw(int creds)], 'int');
+    $declare->(listen       => [qw(string int uint32 uint)] => 'int');
+    $declare->(connect      => [qw(string int uint)] => 'int');
+    $declare->(send_fds     => [qw(int int[] size_t opaque size_t uint)] => 'ssize_t');
+    $declare->(recv_fds     => [qw(int int[] size_t* opaque size_t uint)] => 'ssize_t');
+    $declare->(close_fds    => [qw(int[] size_t)] => 'void');
+    $declare->(set_passcred => [qw(int int)] => 'int');
+    $declare->(send_creds   => [qw(int opaque opaque size_t uint)] => 'ssize_t');
+    $declare->(recv_creds   => [qw(int creds opaque size_t uint)] => 'ssize_t');
+    $declare->(peer_creds   => [qw(int creds)] => 'int');
+}
 
 sub listen_at ($path, $mode = 0600, $flags = 0) {
     whole($path);
     my ($handle) = owning(1, sub ($fds) {
-        $fds->[0] = $listen->call($path, SOCK_STREAM, $mode, $flags);
+        $fds->[0] = Ancillary::C::listen($path, SOCK_STREAM, $mode, $flags);
         check('listen', $fds->[0]);
     });
     return $handle;
@@ -60,7 +66,7 @@ sub listen_at ($path, $mode = 0600, $flags = 0) {
 sub connect_to ($path, $flags = 0) {
     whole($path);
     my ($handle) = owning(1, sub ($fds) {
-        $fds->[0] = $connect->call($path, SOCK_STREAM, $flags);
+        $fds->[0] = Ancillary::C::connect($path, SOCK_STREAM, $flags);
         check('connect', $fds->[0]);
     });
     return $handle;
@@ -73,14 +79,14 @@ sub send_fds ($socket, $handles, $data = '', $flags = 0) {
     seek $_, 0, SEEK_CUR for @$handles;
     my @fds = map { number_of($_) } @$handles;
     return check('send_fds',
-        $send_fds->call(number_of($socket), \@fds, scalar @fds, payload($data), $flags));
+        Ancillary::C::send_fds(number_of($socket), \@fds, scalar @fds, payload($data), $flags));
 }
 
 sub recv_fds ($socket, $room, $len, $flags = 0) {
     grow(my $data, $len);
     my $count = $room;
     my @handles = owning($room, sub ($fds) {
-        my $size = check('recv_fds', $recv_fds->call(
+        my $size = check('recv_fds', Ancillary::C::recv_fds(
             number_of($socket), $fds, \$count, scalar_to_pointer($data), $len, $flags));
         set_used_length($data, $size);
     });
@@ -88,19 +94,19 @@ sub recv_fds ($socket, $room, $len, $flags = 0) {
 }
 
 sub set_passcred ($socket, $on = 1) {
-    check('set_passcred', $set_passcred->call(number_of($socket), $on ? 1 : 0));
+    check('set_passcred', Ancillary::C::set_passcred(number_of($socket), $on ? 1 : 0));
     return;
 }
 
 sub send_creds ($socket, $data = '', $flags = 0) {
     return check('send_creds',
-        $send_creds->call(number_of($socket), undef, payload($data), $flags));
+        Ancillary::C::send_creds(number_of($socket), undef, payload($data), $flags));
 }
 
 sub recv_creds ($socket, $len, $flags = 0) {
     my @creds = (0) x 3;
     grow(my $data, $len);
-    my $size = check('recv_creds', $recv_creds->call(
+    my $size = check('recv_creds', Ancillary::C::recv_creds(
         number_of($socket), \@creds, scalar_to_pointer($data), $len, $flags));
     set_used_length($data, $size);
     return ($data, Ancillary::Creds->new(@creds));
@@ -108,7 +114,7 @@ sub recv_creds ($socket, $len, $flags = 0) {
 
 sub peer_creds ($socket) {
     my @creds = (0) x 3;
-    check('peer_creds', $peer_creds->call(number_of($socket), \@creds));
+    check('peer_creds', Ancillary::C::peer_creds(number_of($socket), \@creds));
     return Ancillary::Creds->new(@creds);
 }
 
@@ -133,7 +139,7 @@ sub owning ($room, $call) {
             }
             1;
         };
-        $close_fds->call(\@fds, scalar @fds);
+        Ancillary::C::close_fds(\@fds, scalar @fds);
         @fds = $@;
     }
     die $fds[0];

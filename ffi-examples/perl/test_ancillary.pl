@@ -4,6 +4,7 @@
 
 use v5.36;
 
+use Config;
 use Errno qw(E2BIG EAGAIN EBADF EINTR ENOPROTOOPT EPERM);
 use FFI::Platypus;
 use FindBin;
@@ -160,6 +161,34 @@ subtest 'options hold for the first message' => sub {
     return is($problem->errno, ENOPROTOOPT) if $problem;
     accept $accepted, $listener;
     is(problem(sub { send_fds($accepted, [$accepted]) })->errno, EPERM);
+};
+
+subtest 'each thread has its own' => sub {
+    plan skip_all => 'this Perl has no threads' unless $Config{useithreads};
+    my $program = <<~'END';
+        use threads;
+        use Ancillary qw(listen_at connect_to send_fds recv_fds peer_creds);
+        my $name = "\@ancillary-threads-$$";
+        my $listener = listen_at($name);
+        my $ours = connect_to($name);
+        accept my $theirs, $listener or die $!;
+        my @threads = map { threads->create(sub {
+            for (1 .. 100) {
+                send_fds($theirs, [$listener], 'data');
+                my ($data, $handle) = recv_fds($ours, 1, 4);
+                die if $data ne 'data' || !-S $handle;
+                die if peer_creds($ours)->pid != $$;
+            }
+            return 1;
+        }) } 1 .. 4;
+        $_->join or die for @threads;
+        print 'done';
+        END
+    # Perl says there what it finds wrong with its memory.
+    my @both = ('sh', '-c', 'exec "$@" 2>&1', 'sh');
+    open my $output, '-|', @both, $^X, "-I$FindBin::Bin", '-e', $program or die $!;
+    is(join('', <$output>), 'done');
+    ok(close $output);
 };
 
 subtest 'the module can be loaded again' => sub {
