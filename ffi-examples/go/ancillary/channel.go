@@ -54,6 +54,8 @@ const (
 )
 
 const (
+	// The most bytes and files of a message: what is made of them is an int on each machine.
+	limit       = 1 << 27
 	headerSize  = 16
 	channelSize = C.sizeof_struct_ancillary_channel
 )
@@ -90,8 +92,9 @@ type Channel struct {
 
 // NewChannel makes a channel that owns the connection, for messages of up to size bytes with up to
 // that many files, on either side. One that comes with more files is syscall.E2BIG, and gone; the
-// other end may be made for more of them. The flags are 0 or Lossless: files that the process cannot have
-// open stay queued (syscall.EMFILE), and the message can be received later.
+// other end may be made for more of them. More than 1 << 27 of either is syscall.EINVAL. The flags are
+// 0 or Lossless: files that the process cannot have open stay queued (syscall.EMFILE), and the message
+// can be received later.
 func NewChannel(
 	conn *net.UnixConn, size, files int, format Format, flags Flags,
 ) (*Channel, error) {
@@ -99,7 +102,7 @@ func NewChannel(
 	if err != nil {
 		return nil, err
 	}
-	if size < 0 || files < 0 {
+	if size < 0 || size > limit || files < 0 || files > limit {
 		return nil, failure("ancillary_channel", -C.EINVAL)
 	}
 	// In the plain format it goes up to a multiple of 8.

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"runtime"
@@ -346,6 +347,20 @@ func channelsFor(t testing.TB, files ...int) (*Channel, *Channel) {
 		}
 	}
 	return channels[0], channels[1]
+}
+
+func TestASizeThatIsOutOfRangeIsAnError(t *testing.T) {
+	ours, theirs := channels(t, Plain, 0)
+	defer ours.Close()
+	defer theirs.Close()
+	for _, size := range []int{-1, math.MinInt, math.MaxInt, math.MaxInt / 2} {
+		for _, sizes := range [][2]int{{size, 1}, {1, size}} {
+			_, err := NewChannel(ours.conn, sizes[0], sizes[1], Plain, 0)
+			if !errors.Is(err, syscall.EINVAL) {
+				t.Errorf("%v: %v", sizes, err)
+			}
+		}
+	}
 }
 
 func TestWhatFailsLeavesNothing(t *testing.T) {
