@@ -26,13 +26,36 @@ const int types[6] = {
 
 /* --- a folder --- */
 
+/* What a folder may be called in which that is made: there are to be shorter paths. */
+enum { LONGEST = 100 };
+
 static char place[200];
+
+static bool may_all_go_to(const char *folder)
+{
+	char path[LONGEST + 1];
+	struct stat found;
+	char *slash;
+
+	snprintf(path, sizeof path, "%s", folder);
+	do {
+		if (stat(path, &found) != 0 || !(found.st_mode & S_IXOTH))
+			return false;
+		slash = strrchr(path, '/');
+		if (slash)
+			*slash = '\0';
+	} while (slash && slash > path);
+	return true;
+}
 
 void enter_place(void)
 {
 	const char *parent = getenv("TMPDIR");
 
-	snprintf(place, sizeof place, "%s/place-XXXXXX", parent ? parent : "/tmp");
+	/* It may be one of a single user, and cases become another. */
+	if (!parent || strlen(parent) > LONGEST || !may_all_go_to(parent))
+		parent = "/tmp";
+	snprintf(place, sizeof place, "%s/place-XXXXXX", parent);
 	CHECK(mkdtemp(place));
 	CHECK(chmod(place, 0777) == 0);
 	CHECK(chdir(place) == 0);
