@@ -78,7 +78,7 @@ programs! {
     faults and "calls.c";
     labels and "calls.c" and "labelling.c" and "watch.c";
     limits;
-    lossless and "calls.c" and "shim.c";
+    lossless and "calls.c" and "shim.c" and "users.c";
     meet and "place.c" and "users.c";
     mixed;
     model

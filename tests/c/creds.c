@@ -142,7 +142,9 @@ static void pass_forged(int type, int sock[2])
 
 	(void)type;
 	CHECK_OK(ancillary_set_passcred(sock[THERE], 1), 0);
-	CHECK_ERR(ancillary_send_creds(sock[HERE], &roots, "abc", 3, 0), EPERM);
+	/* Where nobody else is there, this is root still. */
+	if (getuid() != 0)
+		CHECK_ERR(ancillary_send_creds(sock[HERE], &roots, "abc", 3, 0), EPERM);
 	CHECK_ERR(ancillary_send_creds(sock[HERE], &others, "abc", 3, 0), EPERM);
 	CHECK_ERR(ancillary_send_creds(sock[HERE], &invalid, "abc", 3, 0), EINVAL);
 	check_nothing_there(sock[THERE]);

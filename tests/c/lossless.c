@@ -5,6 +5,7 @@
 #include "check.h"
 #include "kit.h"
 #include "shim.h"
+#include "users.h"
 
 #include <ancillary.h>
 #include <poll.h>
@@ -877,8 +878,7 @@ static void their_sender_is_told_with_them(void)
 				     .flags = ANCILLARY_HAS_CREDS, .creds = other };
 	int sock[2], file;
 
-	if (geteuid() != 0)
-		check_skip("not root");
+	need_root();
 	need_marks();
 	open_pair(SOCK_STREAM, sock);
 	open_files(&file, 1);
