@@ -9,7 +9,7 @@
 # cases as root, and those that depend on who it is also as a user without privileges. The first and
 # the last are started with AppArmor and with SELinux as well, each with a policy that withholds
 # descriptors from tests/c/policy.c, and gives labels to tests/c/policy_labels.c. At last the tests
-# are run under gVisor, where not all has to hold.
+# are run under gVisor, where not all has to hold. A machine with a fault is started once more.
 #
 # KERNELS in the environment is a list of others: SUITE, or SUITE/VERSION as in the name of a package.
 
@@ -210,17 +210,17 @@ printf '%s\n' root:x:0: nogroup:x:65534: > machine/etc/group
 (cd machine && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R +0:+0) > initramfs
 du -h initramfs
 
-# Starts the machines of a list, whose lines have a kernel, what it is to run, and parameters of it, as
-# many at a time as there are processors here. Each has two, for races. What a processor of today has
-# more than these costs much when it is emulated; so does what a kernel does against faults of the
-# processor, where it hides itself, and its tests of itself.
+# Starts the machines of a list, whose lines have a kernel, what it is to run, and parameters of it.
+# Each has two processors, for races, and slows down much where these have to wait for those of here.
+# What a processor of today has more than these costs much when it is emulated; so does what a kernel
+# does against faults of the processor, where it hides itself, and its tests of itself.
 start_all() { # LIST
     # shellcheck disable=SC2016 # for the shell that starts one
-    xargs -r -P "$(nproc)" -L 1 sh -c '
+    xargs -r -P "$((($(nproc) + 1) / 2))" -L 1 sh -c '
         file=$0 what=$1
         shift
         log=logs/${file#kernels/}-$what
-        timeout 900 qemu-system-x86_64 -accel tcg,thread=multi -cpu qemu64 -smp 2 -m 2048 -nodefaults \
+        timeout 600 qemu-system-x86_64 -accel tcg,thread=multi -cpu qemu64 -smp 2 -m 2048 -nodefaults \
             -no-user-config -display none -monitor none -no-reboot -serial "file:$log.console" \
             -serial "file:$log" -kernel "$file" -initrd initramfs -append "console=ttyS0 quiet \
 loglevel=4 panic=-1 mitigations=off nokaslr cryptomgr.notests no_timer_check WHAT=$what \
@@ -230,9 +230,6 @@ ANCILLARY_TEST_SHARE=50 $*" 9>&- < /dev/null || echo "qemu ended with $?" >> "$l
 count() { # WHAT LOG
     grep -Ec "^[a-z]+ [a-z_]+: $1" "$2" || true
 }
-
-failed=
-table=
 
 # Why a case may be skipped there.
 reasons() { # VERSION
@@ -247,29 +244,37 @@ reasons() { # VERSION
     echo "$reasons"
 }
 
-# Adds a line to the table. What is skipped must be so for one of the reasons that this version has,
-# and all programs must have ended; one that ends with an error has said why, or nothing.
-judge() { # LOG PROGRAMS
-    log=$1
-    ok=yes
-    reasons=$(reasons "$(sed -n 's/^Linux \([0-9.]*\).*/\1/p' "$log")")
-    grep -E ': FAILED' "$log" && ok=
-    grep -E ': ended [^0]' "$log" > "$log.ended" && { [ -z "$ok" ] || cat "$log.ended"; ok=; }
-    [ "$(count ended "$log")" -eq "$2" ] && grep -q '^done' "$log" || {
-        echo "${log#logs/} did not come to its end, with $(count ended "$log") programs of $2:"
-        tail -n 3 "$log"
-        ok=
+# Says what is wrong with a machine, or nothing. What is skipped must be so for one of the reasons that
+# this version has, and all programs must have ended; one that ends with an error has said why, or
+# nothing.
+faults_of() { # LOG PROGRAMS
+    grep -E ': FAILED' "$1" || grep -E ': ended [^0]' "$1" || true
+    [ "$(count ended "$1")" -eq "$2" ] && grep -q '^done' "$1" || {
+        echo "it did not come to its end, with $(count ended "$1") programs of $2:"
+        tail -n 3 "$1"
+        tail -n 3 "$1.console"
     }
-    if grep ': skipped' "$log" | grep -Ev ": ($reasons)\$"; then
-        echo "These are skipped for another reason than those known."
-        ok=
-    fi
-    [ -n "$ok" ] || failed="$failed ${log#logs/}"
-    table="$table$(printf '%-32s %-10s %5d passed %4d skipped %4d failed %6s s' \
-        "$(sed -n 's/^Linux //p' "$log")" "${log##*-}" "$(count ok "$log")" \
-        "$(count skipped "$log")" "$(count FAILED "$log")" \
-        "$(sed -n 's/^done \([0-9]*\).*/\1/p' "$log")")
-"
+    grep ': skipped' "$1" | grep -Ev ": ($(reasons "$(sed -n 's/^Linux \([0-9.]*\).*/\1/p' "$1")"))\$" || true
+}
+
+# Looks for faults of each machine of a list, and prints the lines of those that have some. How many
+# programs there are, tools/kernel/init says.
+judge() { # LIST
+    policies=$(grep -c '^policy' programs)
+    all=$(($(grep -vc '^policy' programs) + 5))
+    while read -r file what parameters; do
+        log=logs/${file#kernels/}-$what
+        case $what in
+        tests) faults_of "$log" "$all" ;;
+        *) faults_of "$log" "$policies" ;;
+        esac > "$log.faults"
+        [ ! -s "$log.faults" ] || echo "$file $what $parameters"
+    done < "$1"
+}
+
+tell() { # LOG HEADING
+    echo "${1#logs/}$2"
+    sed 's/^/    /' "$1.faults"
 }
 
 # What has to hold under gVisor: that nobody loses a name to another, and these programs.
@@ -291,13 +296,13 @@ gvisor() {
     cat gvisor/* > logs/gvisor
     for program in $holds; do
         grep -q "^gvisor $program: ok" logs/gvisor || failed="$failed gvisor-$program"
-        ! grep -E "^gvisor $program: (FAILED|ended)" logs/gvisor || failed="$failed gvisor-$program"
+        ! grep -E "^gvisor $program: (FAILED|ended)" logs/gvisor >> told || failed="$failed gvisor-$program"
     done
     grep -q "^gvisor $holds_case" logs/gvisor || failed="$failed gvisor-replace"
-    table="$table$(printf '%-32s %-10s %5d passed %4d skipped %4d differ' \
+    table="$table
+$(printf '%-32s %-10s %5d passed %4d skipped %4d differ' \
         "gVisor $(sed 's/.* //' runsc.package)" systrap "$(count ok logs/gvisor)" \
-        "$(count skipped logs/gvisor)" "$(count FAILED logs/gvisor)")
-"
+        "$(count skipped logs/gvisor)" "$(count FAILED logs/gvisor)")"
 }
 
 step "machines"
@@ -310,15 +315,31 @@ for file in $(for file in $found; do echo "$file"; done | sed -n '1p;$p' | uniq)
     done
 done >> machines
 start_all machines
-# As tools/kernel/init has them.
-policies=$(grep -c '^policy' programs)
-all=$(($(grep -vc '^policy' programs) + 5))
+# An emulated machine can stop for seconds, or for ever. One with a fault gets another chance, and what
+# was wrong at first is told in the end.
+judge machines > again
+{
+    while read -r file what _; do
+        log=logs/${file#kernels/}-$what
+        tell "$log" " at first:"
+        mv "$log" "$log.first"
+    done < again
+} > told
+cat told
+start_all again
+judge again > failed
 while read -r file what _; do
-    case $what in
-    tests) judge "logs/${file#kernels/}-$what" "$all" ;;
-    *) judge "logs/${file#kernels/}-$what" "$policies" ;;
-    esac
-done < machines
+    tell "logs/${file#kernels/}-$what" ":"
+done < failed | tee -a told
+failed=$(sed 's|kernels/\([^ ]*\) \([^ ]*\).*| \1-\2|' failed | tr -d '\n')
+table=$(while read -r file what _; do
+    log=logs/${file#kernels/}-$what
+    printf '%-32s %-10s %5d passed %4d skipped %4d failed %6s s%s\n' \
+        "$(sed -n 's/^Linux //p' "$log")" "$what" "$(count ok "$log")" \
+        "$(count skipped "$log")" "$(count FAILED "$log")" \
+        "$(sed -n 's/^done \([0-9]*\).*/\1/p' "$log")" \
+        "$([ ! -e "$log.first" ] || echo ", started twice")"
+done < machines)
 
 step "gVisor"
 open_suite trixie
@@ -331,7 +352,7 @@ else
 fi
 
 step "what ran"
-printf '%s' "$table"
+echo "$table"
 step "what was skipped"
 for log in logs/*-tests logs/*-apparmor logs/*-selinux; do
     [ -e "$log" ] || continue
@@ -340,6 +361,10 @@ done | LC_ALL=C sort -u | awk -F '\t' '
     $1 != last { if (last) print last " (" on ")"; on = ""; last = $1 }
     { on = on (on ? " " : "") $2 }
     END { if (last) print last " (" on ")" }'
+if [ -s told ]; then
+    step "what was wrong"
+    cat told
+fi
 for name in $missing; do
     echo "$name: it is not there"
 done
