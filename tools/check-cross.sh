@@ -177,9 +177,12 @@ everything() { # TARGET JOBS
 }
 
 failed=
+told=
 fails() { # NAME WHY
     echo "$1: $2"
     failed="$failed $1"
+    told="$told$1: $2
+"
 }
 
 # What make says of what it could not do.
@@ -258,4 +261,8 @@ done | LC_ALL=C sort -u | awk -F '\t' '
     $1 != last { if (last) print last " (" on ")"; on = ""; last = $1 }
     { on = on (on ? " " : "") $2 }
     END { if (last) print last " (" on ")" }'
+[ -z "$told" ] || {
+    step "what failed"
+    printf '%s' "$told"
+}
 [ -z "$failed" ] || fail "these failed:$failed"

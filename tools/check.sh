@@ -62,11 +62,13 @@ fi
 if [ "$status" -ne 0 ]; then
     [ "$failed" -gt 0 ] || failed=1
     echo
-    echo "Failed, as said above (status $status)"
-    awk '/ Running / { sub(/^.* Running (unittests )?/, ""); sub(/ \(.*/, ""); program = $0 }
-        /^failures:$/ { listed = 1 }
+    echo "Failed (status $status)"
+    awk '/ Running / { sub(/^.* Running (unittests )?/, ""); sub(/ \(.*/, ""); program = $0; delete said }
+        /^failures:$/ { listed = 1; name = "" }
+        /^---- .* stdout ----$/ { listed = 0; name = $2; lines = 0; next }
         /^test result:/ { listed = 0 }
-        listed && /^    [^ ]+$/ { print "  " program ": " $1 }' "$log"
+        name && NF && lines++ < 8 { said[name] = said[name] "      " substr($0, 1, 300) "\n" }
+        listed && /^    [^ ]+$/ { printf "  %s: %s\n%s", program, $1, said[$1] }' "$log"
 fi
 echo
 echo "$passed passed, $failed failed, $((0 + $(wc -l < "$skipped"))) skipped"
