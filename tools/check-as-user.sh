@@ -5,13 +5,14 @@
 #
 # BUILDDIR gets a copy of the sources and the crates, which that user owns. For it, in a namespace
 # of its own, they lie in /home, beside the Rust of who runs this. What .ci/run has put into the
-# folder `build` of the sources for wrappers is there as well. If no programs of tests are named, those
-# are left out that tell the same whoever runs them: of the sources, the header, the manual and the
-# ABI, and what a call costs; and those of the Makefile, most of which root hands to that user as
-# well. The examples then run once more without a loopback interface, and the tests in C, by
-# `make check-c`, also with no more descriptors than the fewest that a system allows: what that takes
-# is skipped, and nothing fails. Some of these run also as root of a user namespace that has no other
-# user, which some containers and builders of packages are.
+# folder `build` of the sources for wrappers is there as well. If no programs of tests are named,
+# those are left out that tell the same whoever runs them: of the sources, the header, the manual
+# and the ABI, what a call costs, and whether tests notice mutants; and those of the Makefile, most
+# of which root hands to that user as well. The examples then run once more without a loopback
+# interface, and the tests in C, by `make check-c`, also with no more descriptors than the fewest
+# that a system allows: what that takes is skipped, and nothing fails. Some of these run also as
+# root of a user namespace that has no other user, which some containers and builders of packages
+# are.
 #
 # The crates come from the folder $VENDOR; without one, $CARGO fetches them.
 
@@ -57,7 +58,7 @@ named=no
     name=${name%/main.rs}
     name=${name%.rs}
     case $name in
-    abi | cost | description | house | make | manual) ;;
+    abi | cost | description | house | make | manual | mutants) ;;
     *) only="$only $name" ;;
     esac
 done

@@ -8,8 +8,8 @@
  *
  * It is the same messages every time for a seed: ANCILLARY_TEST_SEED in the
  * environment, else the time.  ANCILLARY_TEST_ROUNDS makes it so many times longer,
- * with 400 it is 20,000 messages for each way to use a channel; raise CHECK_SECONDS
- * with it. */
+ * with 200 it is 20,000 messages for each way to use a channel, half of them with few
+ * descriptors; raise CHECK_SECONDS with it. */
 
 #include "check.h"
 #include "calls.h"
