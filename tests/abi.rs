@@ -100,11 +100,19 @@ fn check_text(mut compiler: Command, text: &str, options: &[&str]) -> Result<(),
 
 const ALONE: &str = "#include <ancillary.h>\n#include <ancillary.h>\n";
 
-/// With other headers before it, and behind it.
-const ORDERS: [&str; 3] = [
+/// With other headers before it, and behind it; and with all kinds of numbers in what is a macro.
+const USES: [&str; 4] = [
     ALONE,
     "#include <stdio.h>\n#include <sys/socket.h>\n#include <unistd.h>\n#include <ancillary.h>\n",
     "#include <ancillary.h>\n#include <sys/un.h>\n#include <stdint.h>\n#include <errno.h>\n",
+    "#include <ancillary.h>
+size_t size(int i, unsigned u, long l, size_t s);
+size_t size(int i, unsigned u, long l, size_t s)
+{
+    return ANCILLARY_CONTROL_SIZE(i) + ANCILLARY_CONTROL_SIZE(u) + ANCILLARY_CONTROL_SIZE(l) +
+        ANCILLARY_CONTROL_SIZE(s);
+}
+",
 ];
 
 /// Every way to compile the header that a user may have: none warns.
@@ -114,9 +122,9 @@ fn header_compiles(new: impl Fn() -> Command, language: &str, standards: &[&str]
         let standard = format!("-std={standard}");
         let mut options = vec!["-x", language, &standard];
         options.extend(strict);
-        for order in ORDERS {
-            check_text(new(), order, &options)
-                .unwrap_or_else(|said| panic!("{standard}:\n{order}\n{said}"));
+        for text in USES {
+            check_text(new(), text, &options)
+                .unwrap_or_else(|said| panic!("{standard}:\n{text}\n{said}"));
         }
     }
 }
