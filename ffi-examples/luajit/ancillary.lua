@@ -198,6 +198,15 @@ local function whole(path)
   return path:find('\0', 1, true) and error('the path contains null bytes', 3) or path
 end
 
+-- A mode or flags, of which C does not take the lower half only, or a part.
+local function word(number, default)
+  if number == nil then return default end
+  if type(number) ~= 'number' or number ~= number % 2^32 or number % 1 ~= 0 then
+    error('a mode or flags are an integer of 32 bits', 3)
+  end
+  return number
+end
+
 --- Makes a listening stream socket. When its file is there, connecting works.
 -- @param path that of the file; one that begins with @ is an abstract name, without a file
 -- @param[opt=tonumber('600', 8)] mode the permissions of the file, less the umask
@@ -205,8 +214,8 @@ end
 -- accept returns inherits, added together
 -- @return a Descriptor
 function ancillary.listen(path, mode, flags)
-  mode = mode or tonumber('600', 8)
-  path, flags = whole(path), flags or 0
+  mode = word(mode, tonumber('600', 8))
+  path, flags = whole(path), word(flags, 0)
   local slots = new_slots(1)
   check('listen', (own(slots, lib.ancillary_listen, path, SOCK_STREAM, mode, flags)))
   return new_descriptor(slots, 0)
@@ -217,7 +226,7 @@ end
 -- @param[opt=0] flags 0, or some of DONTWAIT, PASSCRED, PASSPIDFD and NORIGHTS added together
 -- @return a Descriptor
 function ancillary.connect(path, flags)
-  path, flags = whole(path), flags or 0
+  path, flags = whole(path), word(flags, 0)
   local slots, waits = new_slots(1), bit.band(flags, ancillary.DONTWAIT) == 0
   flags = bit.bor(flags, ancillary.DONTWAIT)
   while true do
@@ -258,7 +267,7 @@ function ancillary.send_fds(socket, files, data, flags)
   end
   data = data ~= '' and data or nil
   return check('send_fds', lib.ancillary_send_fds(
-    socket:fileno(), fds, #files, data, data and #data or 0, flags or 0))
+    socket:fileno(), fds, #files, data, data and #data or 0, word(flags, 0)))
 end
 
 --- Receives at most so many descriptors and bytes.
@@ -271,7 +280,7 @@ end
 function ancillary.recv_fds(socket, room, size, flags)
   local slots, data, count = new_slots(room), new_bytes(size), new_count(room)
   local received = check('recv_fds',
-    lib.ancillary_recv_fds(socket:fileno(), slots, count, data, size, flags or 0))
+    lib.ancillary_recv_fds(socket:fileno(), slots, count, data, size, word(flags, 0)))
   local files = {}
   for i = 1, tonumber(count[0]) do files[i] = new_descriptor(slots, i - 1) end
   return ffi.string(data, received), files
@@ -292,7 +301,7 @@ end
 function ancillary.send_creds(socket, data, flags)
   data = data ~= '' and data or nil
   return check('send_creds', lib.ancillary_send_creds(
-    socket:fileno(), nil, data, data and #data or 0, flags or 0))
+    socket:fileno(), nil, data, data and #data or 0, word(flags, 0)))
 end
 
 --- Receives at most so many bytes.
@@ -304,7 +313,7 @@ end
 function ancillary.recv_creds(socket, size, flags)
   local creds, data = new_creds(), new_bytes(size)
   local received = check('recv_creds',
-    lib.ancillary_recv_creds(socket:fileno(), creds, data, size, flags or 0))
+    lib.ancillary_recv_creds(socket:fileno(), creds, data, size, word(flags, 0)))
   return ffi.string(data, received), creds
 end
 

@@ -123,6 +123,22 @@ function tests.a_path_is_not_cut()
   assert(problem(ancillary.connect, '/tmp/name\0more'):match 'null bytes')
 end
 
+function tests.nor_is_a_number(ours, theirs)
+  for _, number in ipairs { 2^32, 2^32 + ancillary.DONTWAIT, -1, 1.5, 0 / 0, '0', false } do
+    for _, steps in ipairs {
+      { ancillary.listen, '/nowhere/at/all', number },
+      { ancillary.listen, '/nowhere/at/all', 0, number },
+      { ancillary.connect, '/nowhere/at/all', number },
+      { ancillary.send_fds, theirs, {}, 'data', number },
+      { ancillary.send_creds, theirs, 'data', number },
+      { ancillary.recv_fds, ours, 1, 10, number },
+      { ancillary.recv_creds, ours, 10, number },
+    } do
+      assert(problem(unpack(steps)):match '32 bits')
+    end
+  end
+end
+
 function tests.the_module_can_be_loaded_again(ours, theirs)
   package.loaded.ancillary = nil
   local again = require 'ancillary'

@@ -81,9 +81,19 @@ const creds = koffi.pointer(Creds);
 const ancillary = koffi.load('libancillary.so.1');
 const libc = koffi.load('libc.so.6');
 
+// A number that C takes as it is: a descriptor, a mode or flags. Of anything else, such as a
+// FileHandle, JavaScript would make 0, which is standard input.
+function integer(value) {
+  if ((value | 0) !== value) throw new TypeError(`${value} is no integer of 32 bits`);
+  return value;
+}
+
 const declare = (library, name, result, ...parameters) => {
   const f = library.func(name, result, parameters);
-  return Object.defineProperty(f, 'name', { value: name });
+  const isWord = parameters.map((type) => type === 'int' || type === 'uint');
+  const check = (argument, i) => (isWord[i] ? integer(argument) : argument);
+  const call = (...args) => f(...args.map(check));
+  return Object.defineProperties(call, { name: { value: name }, async: { value: f.async } });
 };
 const lib = {
   listen: declare(ancillary, 'ancillary_listen', 'int', 'str', 'int', 'uint', 'uint'),
@@ -159,13 +169,6 @@ function payload(data) {
   return Buffer.from(given.buffer, given.byteOffset, given.byteLength);
 }
 
-// The number of a descriptor. Of anything else, such as a FileHandle, JavaScript would make that of
-// standard input.
-function descriptor(fd) {
-  if ((fd | 0) !== fd) throw new TypeError('A descriptor is a number');
-  return fd;
-}
-
 // Sends all of a payload, of which so much has been sent when the call is made.
 async function sendAll(f, socket, data, flags, call) {
   let sent = 0;
@@ -200,7 +203,7 @@ function whole(path) {
  */
 function listen(path, mode = 0o600, flags = 0) {
   const type = SOCK_STREAM | SOCK_NONBLOCK;
-  return check(lib.listen, lib.listen(whole(path), type, mode, flags | DONTWAIT));
+  return check(lib.listen, lib.listen(whole(path), type, mode, integer(flags) | DONTWAIT));
 }
 
 /**
@@ -213,7 +216,7 @@ function listen(path, mode = 0o600, flags = 0) {
 async function connect(path, flags = 0) {
   // The kernel tells nobody when another process is ready for a connection.
   return until(lib.connect, () => timers.setTimeout(10), flags,
-    () => lib.connect(whole(path), SOCK_STREAM, flags | DONTWAIT));
+    () => lib.connect(whole(path), SOCK_STREAM, integer(flags) | DONTWAIT));
 }
 
 /**
@@ -243,14 +246,14 @@ function shutdown(socket) {
  *     peer closes meanwhile. With each of them went as many descriptors as a message carries (253).
  */
 async function sendFds(socket, fds, data, flags = 0) {
-  const all = Int32Array.from([...fds], descriptor);
+  const all = Int32Array.from([...fds], integer);
   const most = lib.maxFds();
   let given = payload(data);
   if (given.length === 0) given = Buffer.alloc(Math.ceil(all.length / most));
   return sendAll(lib.sendFds, socket, given, flags, (sent) => {
     const rest = all.subarray(sent * most);
     const left = given.subarray(sent);
-    return lib.sendFds(socket, rest, rest.length, left, left.length, flags | DONTWAIT);
+    return lib.sendFds(socket, rest, rest.length, left, left.length, integer(flags) | DONTWAIT);
   });
 }
 
@@ -277,7 +280,7 @@ async function recvFds(socket, room, size, flags = 0) {
       more = await until(lib.recvFds, () => poll(socket, POLLIN), flags, () => {
         number[0] = came.length;
         return lib.recvFds(
-          socket, came, number, data.subarray(have), size - have, flags | DONTWAIT,
+          socket, came, number, data.subarray(have), size - have, integer(flags) | DONTWAIT,
         );
       });
     } catch (error) {
@@ -309,7 +312,7 @@ async function sendCreds(socket, data, flags = 0) {
   if (given.length === 0) given = Buffer.alloc(1);
   return sendAll(lib.sendCreds, socket, given, flags, (sent) => {
     const left = given.subarray(sent);
-    return lib.sendCreds(socket, null, left, left.length, flags | DONTWAIT);
+    return lib.sendCreds(socket, null, left, left.length, integer(flags) | DONTWAIT);
   });
 }
 
@@ -326,7 +329,7 @@ async function recvCreds(socket, size, flags = 0) {
   const sender = {};
   const data = Buffer.alloc(size);
   const received = await until(lib.recvCreds, () => poll(socket, POLLIN), flags,
-    () => lib.recvCreds(socket, sender, data, size, flags | DONTWAIT));
+    () => lib.recvCreds(socket, sender, data, size, integer(flags) | DONTWAIT));
   return { creds: sender, data: data.subarray(0, received) };
 }
 

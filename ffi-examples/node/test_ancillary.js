@@ -112,6 +112,20 @@ test('what is no descriptor is not sent', async () => {
   await handle.close();
 });
 
+test('what is no number of C is not cut', async () => {
+  for (const other of [null, NaN, 1.5, '0', 2 ** 32, -(2 ** 32), 2 ** 32 + ancillary.DONTWAIT]) {
+    assert.throws(() => ancillary.listen('/nowhere/at/all', other), TypeError);
+    assert.throws(() => ancillary.listen('/nowhere/at/all', 0o600, other), TypeError);
+    await assert.rejects(ancillary.connect('/nowhere/at/all', other), TypeError);
+    await assert.rejects(ancillary.sendFds(theirs, [], 'data', other), TypeError);
+    await assert.rejects(ancillary.sendCreds(theirs, 'data', other), TypeError);
+    await assert.rejects(ancillary.recvFds(ours, 1, 10, other), TypeError);
+    await assert.rejects(ancillary.recvCreds(ours, 10, other), TypeError);
+    await assert.rejects(ancillary.recvFds(other, 1, 10), TypeError);
+    assert.throws(() => ancillary.peerCreds(other), TypeError);
+  }
+});
+
 test('the module can be evaluated again', async () => {
   delete require.cache[require.resolve('./ancillary.js')];
   const again = require('./ancillary.js');

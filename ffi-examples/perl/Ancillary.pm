@@ -57,7 +57,7 @@ use constant {
 sub listen_at ($path, $mode = 0600, $flags = 0) {
     whole($path);
     my ($handle) = owning(1, sub ($fds) {
-        $fds->[0] = Ancillary::C::listen($path, SOCK_STREAM, $mode, $flags);
+        $fds->[0] = Ancillary::C::listen($path, SOCK_STREAM, word($mode), word($flags));
         check('listen', $fds->[0]);
     });
     return $handle;
@@ -66,7 +66,7 @@ sub listen_at ($path, $mode = 0600, $flags = 0) {
 sub connect_to ($path, $flags = 0) {
     whole($path);
     my ($handle) = owning(1, sub ($fds) {
-        $fds->[0] = Ancillary::C::connect($path, SOCK_STREAM, $flags);
+        $fds->[0] = Ancillary::C::connect($path, SOCK_STREAM, word($flags));
         check('connect', $fds->[0]);
     });
     return $handle;
@@ -79,7 +79,7 @@ sub send_fds ($socket, $handles, $data = '', $flags = 0) {
     seek $_, 0, SEEK_CUR for @$handles;
     my @fds = map { number_of($_) } @$handles;
     return check('send_fds',
-        Ancillary::C::send_fds(number_of($socket), \@fds, scalar @fds, payload($data), $flags));
+        Ancillary::C::send_fds(number_of($socket), \@fds, scalar @fds, payload($data), word($flags)));
 }
 
 sub recv_fds ($socket, $room, $len, $flags = 0) {
@@ -87,7 +87,7 @@ sub recv_fds ($socket, $room, $len, $flags = 0) {
     my $count = $room;
     my @handles = owning($room, sub ($fds) {
         my $size = check('recv_fds', Ancillary::C::recv_fds(
-            number_of($socket), $fds, \$count, scalar_to_pointer($data), $len, $flags));
+            number_of($socket), $fds, \$count, scalar_to_pointer($data), $len, word($flags)));
         set_used_length($data, $size);
     });
     return ($data, @handles);
@@ -100,14 +100,14 @@ sub set_passcred ($socket, $on = 1) {
 
 sub send_creds ($socket, $data = '', $flags = 0) {
     return check('send_creds',
-        Ancillary::C::send_creds(number_of($socket), undef, payload($data), $flags));
+        Ancillary::C::send_creds(number_of($socket), undef, payload($data), word($flags)));
 }
 
 sub recv_creds ($socket, $len, $flags = 0) {
     my @creds = (0) x 3;
     grow(my $data, $len);
     my $size = check('recv_creds', Ancillary::C::recv_creds(
-        number_of($socket), \@creds, scalar_to_pointer($data), $len, $flags));
+        number_of($socket), \@creds, scalar_to_pointer($data), $len, word($flags)));
     set_used_length($data, $size);
     return ($data, Ancillary::Creds->new(@creds));
 }
@@ -152,6 +152,12 @@ sub fail ($call, $errno) { Ancillary::Error->throw($call, $errno) }
 
 # A path that C does not take for a shorter one.
 sub whole ($path) { $path =~ /\0/ and Carp::croak('The path contains null bytes') }
+
+# A mode or flags, of which C would take the lower half only, or a part.
+sub word ($number) {
+    return $number if $number =~ /\A[0-9]+\z/ && $number <= 0xffffffff;
+    Carp::croak("$number is no integer of 32 bits");
+}
 
 # A handle that has been closed has none, and undef would be taken for 0.
 sub number_of ($handle) { fileno($handle) // -1 }

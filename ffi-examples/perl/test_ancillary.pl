@@ -101,6 +101,21 @@ subtest 'a path is not cut' => sub {
     like(problem(sub { listen_at("$name\0more") }), qr/null bytes/);
 };
 
+subtest 'nor is a number' => sub {
+    for my $number (1 << 32, (1 << 32) + DONTWAIT, -1, 1.5, 'x') {
+        my @calls = (
+            sub { listen_at('/nowhere/at/all', $number) },
+            sub { listen_at('/nowhere/at/all', 0600, $number) },
+            sub { connect_to('/nowhere/at/all', $number) },
+            sub { send_fds($theirs, [], 'data', $number) },
+            sub { Ancillary::send_creds($theirs, 'data', $number) },
+            sub { recv_fds($ours, 1, 10, $number) },
+            sub { Ancillary::recv_creds($ours, 10, $number) },
+        );
+        like(problem($_), qr/32 bits/) for @calls;
+    }
+};
+
 subtest 'with INTR a signal ends a call' => sub {
     my $handled = 0;
     local $SIG{USR1} = sub { $handled++ };

@@ -170,6 +170,15 @@ function memory(string $call, string $type, int $count): FFI\CData
     return libancillary()->new($type . '[' . max($count, 1) . ']');
 }
 
+/** A number, of a descriptor, a mode or of flags, of which C would take the lower half only. */
+function word(int $number): int
+{
+    if ($number < -0x80000000 || $number > 0xffffffff) {
+        throw new \ValueError("$number is no integer of 32 bits");
+    }
+    return $number;
+}
+
 /** A path that C does not take for a shorter one. */
 function whole(string $path): string
 {
@@ -210,7 +219,7 @@ class Descriptor
     /** Takes over a descriptor. */
     final public function __construct(int $number)
     {
-        $this->owner = new Owner($number);
+        $this->owner = new Owner(word($number));
     }
 
     /**
@@ -253,7 +262,7 @@ class Descriptor
     public static function open(string $path, int $flags = O_RDONLY, int $mode = 0600): static
     {
         return static::owning(
-            fn () => call_libc('open', whole($path), $flags | O_CLOEXEC, $mode),
+            fn () => call_libc('open', whole($path), word($flags) | O_CLOEXEC, word($mode)),
         );
     }
 
@@ -316,7 +325,7 @@ final class Socket extends Descriptor
     public static function listen(string $path, int $mode = 0600, int $flags = 0): self
     {
         return self::owning(
-            fn () => call('ancillary_listen', whole($path), SOCK_STREAM, $mode, $flags),
+            fn () => call('ancillary_listen', whole($path), SOCK_STREAM, word($mode), word($flags)),
         );
     }
 
@@ -327,7 +336,9 @@ final class Socket extends Descriptor
      */
     public static function connect(string $path, int $flags = 0): self
     {
-        return self::owning(fn () => call('ancillary_connect', whole($path), SOCK_STREAM, $flags));
+        return self::owning(
+            fn () => call('ancillary_connect', whole($path), SOCK_STREAM, word($flags)),
+        );
     }
 
     /** Waits for who connects to a listening socket. */
@@ -352,7 +363,7 @@ final class Socket extends Descriptor
             $fds[$i] = $descriptor->number();
         }
         return call('ancillary_send_fds', $this->number(), $fds, $count,
-            $data === '' ? null : $data, strlen($data), $flags);
+            $data === '' ? null : $data, strlen($data), word($flags));
     }
 
     /**
@@ -370,7 +381,7 @@ final class Socket extends Descriptor
         $data = memory('ancillary_recv_fds', 'char', $size);
         return uninterrupted(function () use ($fds, $count, $data, $size, $flags) {
             $received = call('ancillary_recv_fds', $this->number(), $fds, FFI::addr($count),
-                $data, $size, $flags);
+                $data, $size, word($flags));
             $descriptors = [];
             for ($i = 0; $i < $count->cdata; $i++) {
                 $descriptors[] = new Descriptor($fds[$i]);
@@ -393,7 +404,7 @@ final class Socket extends Descriptor
     public function sendCreds(string $data = '', int $flags = 0): int
     {
         return call('ancillary_send_creds', $this->number(), null,
-            $data === '' ? null : $data, strlen($data), $flags);
+            $data === '' ? null : $data, strlen($data), word($flags));
     }
 
     /**
@@ -406,7 +417,7 @@ final class Socket extends Descriptor
         $creds = libancillary()->new('struct ancillary_creds');
         $data = memory('ancillary_recv_creds', 'char', $size);
         $received = call('ancillary_recv_creds', $this->number(), FFI::addr($creds),
-            $data, $size, $flags);
+            $data, $size, word($flags));
         return [FFI::string($data, $received), new Creds($creds->pid, $creds->uid, $creds->gid)];
     }
 

@@ -135,6 +135,26 @@ $tests['memory is as large as C is told'] = function (Socket $ours, Socket $thei
     check(count($ours->recvFds(2, 10)[1]) === 2);
 };
 
+$tests['no number is cut'] = function (Socket $ours, Socket $theirs) {
+    foreach ([1 << 32, (1 << 32) + DONTWAIT, PHP_INT_MAX, PHP_INT_MIN] as $number) {
+        $calls = [
+            fn () => new Descriptor($number),
+            fn () => Descriptor::open('/nowhere/at/all', $number),
+            fn () => Descriptor::open('/nowhere/at/all', 0, $number),
+            fn () => Socket::listen('/nowhere/at/all', $number),
+            fn () => Socket::listen('/nowhere/at/all', 0600, $number),
+            fn () => Socket::connect('/nowhere/at/all', $number),
+            fn () => $theirs->sendFds([], 'data', $number),
+            fn () => $theirs->sendCreds('data', $number),
+            fn () => $ours->recvFds(1, 10, $number),
+            fn () => $ours->recvCreds(10, $number),
+        ];
+        foreach ($calls as $call) {
+            check(problem($call) instanceof ValueError);
+        }
+    }
+};
+
 $tests['without loss what there is no room for stays queued'] = function (Socket $ours, Socket $theirs) {
     $theirs->sendFds([$theirs, $theirs], 'data');
     check(problem(fn () => $ours->recvFds(1, 10, LOSSLESS))->getCode() === E2BIG);
