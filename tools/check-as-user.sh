@@ -12,7 +12,7 @@
 # interface, and the tests in C, by `make check-c`, also with no more descriptors than the fewest
 # that a system allows: what that takes is skipped, and nothing fails. Some of these run also as
 # root of a user namespace that has no other user, which some containers and builders of packages
-# are.
+# are. Of what tests do very often, one in ten is done.
 #
 # The crates come from the folder $VENDOR; without one, $CARGO fetches them.
 
@@ -73,7 +73,8 @@ exec unshare --mount --net --pid --fork --kill-child --mount-proc sh -euc '
     as_user() { # ARGUMENTS: of make
         setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups \
             env -i HOME=/home/user PATH=/home/rust/bin:/usr/bin:/bin VENDOR=/home/vendor \
-            ANCILLARY_REQUIRE_ALL="${ANCILLARY_REQUIRE_ALL-}" ${in_namespace-} make "$@"
+            ANCILLARY_TEST_SHARE=10 ANCILLARY_REQUIRE_ALL="${ANCILLARY_REQUIRE_ALL-}" \
+            ${in_namespace-} make "$@"
     }
     # Little, also for descriptors in flight. Some tests need more than the 4,096 of the kernel.
     ulimit -S -n 1024
