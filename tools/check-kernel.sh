@@ -9,7 +9,8 @@
 # cases as root, and those that depend on who it is also as a user without privileges. The first and
 # the last are started with AppArmor and with SELinux as well, each with a policy that withholds
 # descriptors from tests/c/policy.c, and gives labels to tests/c/policy_labels.c. At last the tests
-# are run under gVisor, where not all has to hold. A machine with a fault is started once more.
+# are run under gVisor, where not all has to hold. A machine with a fault is started once more, and that
+# decides.
 #
 # KERNELS in the environment is a list of others: SUITE, or SUITE/VERSION as in the name of a package.
 
@@ -211,7 +212,7 @@ printf '%s\n' root:x:0: nogroup:x:65534: > machine/etc/group
 du -h initramfs
 
 # Starts the machines of a list, whose lines have a kernel, what it is to run, and parameters of it.
-# Each has two processors, for races, and slows down much where these have to wait for those of here.
+# Each has two processors, for races, and is slow where these have to wait for those of the host.
 # What a processor of today has more than these costs much when it is emulated; so does what a kernel
 # does against faults of the processor, where it hides itself, and its tests of itself.
 start_all() { # LIST
@@ -220,6 +221,8 @@ start_all() { # LIST
         file=$0 what=$1
         shift
         log=logs/${file#kernels/}-$what
+        : > "$log"
+        : > "$log.console"
         timeout 600 qemu-system-x86_64 -accel tcg,thread=multi -cpu qemu64 -smp 2 -m 2048 -nodefaults \
             -no-user-config -display none -monitor none -no-reboot -serial "file:$log.console" \
             -serial "file:$log" -kernel "$file" -initrd initramfs -append "console=ttyS0 quiet \
@@ -248,7 +251,7 @@ reasons() { # VERSION
 # this version has, and all programs must have ended; one that ends with an error has said why, or
 # nothing.
 faults_of() { # LOG PROGRAMS
-    grep -E ': FAILED' "$1" || grep -E ': ended [^0]' "$1" || true
+    grep -E ': (FAILED|ended [^0])' "$1" || true
     [ "$(count ended "$1")" -eq "$2" ] && grep -q '^done' "$1" || {
         echo "it did not come to its end, with $(count ended "$1") programs of $2:"
         tail -n 3 "$1"
@@ -268,7 +271,8 @@ judge() { # LIST
         tests) faults_of "$log" "$all" ;;
         *) faults_of "$log" "$policies" ;;
         esac > "$log.faults"
-        [ ! -s "$log.faults" ] || echo "$file $what $parameters"
+        # xargs takes what is behind a blank at the end of a line for a part of it.
+        [ ! -s "$log.faults" ] || echo "$file $what${parameters:+ $parameters}"
     done < "$1"
 }
 
@@ -315,14 +319,16 @@ for file in $(for file in $found; do echo "$file"; done | sed -n '1p;$p' | uniq)
     done
 done >> machines
 start_all machines
-# An emulated machine can stop for seconds, or for ever. One with a fault gets another chance, and what
-# was wrong at first is told in the end.
+# An emulated machine can stop for seconds, or for ever, and cases can fail where it does. One with a
+# fault gets another chance, and what was wrong at first is told in the end.
 judge machines > again
 {
     while read -r file what _; do
         log=logs/${file#kernels/}-$what
         tell "$log" " at first:"
-        mv "$log" "$log.first"
+        for end in "" .console .faults; do
+            mv "$log$end" "$log.first$end"
+        done
     done < again
 } > told
 cat told
