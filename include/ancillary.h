@@ -81,7 +81,7 @@
 
 /* A constant expression for ancillary_control_size(). */
 #define ANCILLARY_CONTROL_SIZE(nfds) \
-	(CMSG_SPACE((size_t)((nfds) < ANCILLARY_MAX_FDS ? (nfds) : ANCILLARY_MAX_FDS) * sizeof(int)) + \
+	(CMSG_SPACE(((size_t)(nfds) < ANCILLARY_MAX_FDS ? (size_t)(nfds) : ANCILLARY_MAX_FDS) * sizeof(int)) + \
 	 CMSG_SPACE(3 * sizeof(int)) + CMSG_SPACE(16) + 2 * CMSG_SPACE(sizeof(int)))
 
 /* Of the older libancillary: as many descriptors as its arrays had room for

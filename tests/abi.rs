@@ -106,11 +106,11 @@ const USES: [&str; 4] = [
     "#include <stdio.h>\n#include <sys/socket.h>\n#include <unistd.h>\n#include <ancillary.h>\n",
     "#include <ancillary.h>\n#include <sys/un.h>\n#include <stdint.h>\n#include <errno.h>\n",
     "#include <ancillary.h>
-size_t size(int i, unsigned u, long l, size_t s);
-size_t size(int i, unsigned u, long l, size_t s)
+size_t size(int i, unsigned u, long l, size_t s, signed char c, short h);
+size_t size(int i, unsigned u, long l, size_t s, signed char c, short h)
 {
     return ANCILLARY_CONTROL_SIZE(i) + ANCILLARY_CONTROL_SIZE(u) + ANCILLARY_CONTROL_SIZE(l) +
-        ANCILLARY_CONTROL_SIZE(s);
+        ANCILLARY_CONTROL_SIZE(s) + ANCILLARY_CONTROL_SIZE(c) + ANCILLARY_CONTROL_SIZE(h);
 }
 ",
 ];

@@ -418,10 +418,13 @@ static void more_than_a_message_carries(void)
 static void the_size_of_a_buffer(void)
 {
 	static char constant[ANCILLARY_CONTROL_SIZE(2)];
+	int none = -1;
 	const size_t beside = CMSG_SPACE(sizeof(struct ancillary_creds)) + CMSG_SPACE(16) +
 			      2 * CMSG_SPACE(sizeof(int));
 
 	CHECK_IS(sizeof constant, ancillary_control_size(2));
+	/* A negative number is as large as one can be, whatever its type. */
+	CHECK_IS(ANCILLARY_CONTROL_SIZE(none), ancillary_control_size((size_t)none));
 	/* As for a call of the library: little more than what is expected. */
 	CHECK_IS(beside, sizeof(size_t) == 8 ? 112 : 84);
 	for (size_t nfds = 0; nfds <= 300; nfds++) {
