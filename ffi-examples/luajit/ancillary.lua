@@ -19,7 +19,8 @@
 -- call with DONTWAIT came too early), E2BIG (7, more descriptors came than there is room for),
 -- EMFILE (24, more than the process can have open), EPIPE (32, the peer has closed), ENOMSG (42, a
 -- message without credentials). What came with such a message is closed; with LOSSLESS it stays
--- queued where there is too little room for it, and can be received later.
+-- queued where there is too little room for it, and can be received later. What C cannot be given
+-- (a path with a null byte, flags that are no integer of 32 bits) raises a string.
 --
 -- A call that waits holds up all of Lua, its hooks and its handling of SIGINT included; but accept
 -- and connect let hooks run at each signal. A hook can raise an error in any line of this module:
@@ -198,9 +199,11 @@ local function whole(path)
   return path:find('\0', 1, true) and error('the path contains null bytes', 3) or path
 end
 
--- A mode or flags, of which C does not take the lower half only, or a part.
+-- A mode or flags, of which C does not take the lower half only, or a part. What is false is the
+-- default, and there are numbers of C.
 local function word(number, default)
-  if number == nil then return default end
+  if not number then return default end
+  number = type(number) == 'cdata' and tonumber(number) or number
   if type(number) ~= 'number' or number ~= number % 2^32 or number % 1 ~= 0 then
     error('a mode or flags are an integer of 32 bits', 3)
   end

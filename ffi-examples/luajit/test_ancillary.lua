@@ -124,7 +124,7 @@ function tests.a_path_is_not_cut()
 end
 
 function tests.nor_is_a_number(ours, theirs)
-  for _, number in ipairs { 2^32, 2^32 + ancillary.DONTWAIT, -1, 1.5, 0 / 0, '0', false } do
+  for _, number in ipairs { 2^32, 2^32 + ancillary.DONTWAIT, -1, 1.5, 0 / 0, '0', 2ULL^33, {} } do
     for _, steps in ipairs {
       { ancillary.listen, '/nowhere/at/all', number },
       { ancillary.listen, '/nowhere/at/all', 0, number },

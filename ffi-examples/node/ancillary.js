@@ -20,7 +20,8 @@
  * calls have: EAGAIN (a call with DONTWAIT came too early), E2BIG (more descriptors came than there
  * is room for), EMFILE (more than the process can have open), EPIPE (the peer has closed), ENOMSG (a
  * message without credentials). What came with such a message is closed; with LOSSLESS it stays
- * queued where there is too little room for it, and can be received later.
+ * queued where there is too little room for it, and can be received later. What C cannot be given (a
+ * path with a null byte, flags that are no integer) is a TypeError.
  *
  * What can wait returns a promise. The calls themselves do not wait: if it is too early, poll(2)
  * waits in one of libuv's threads. There are four of these (UV_THREADPOOL_SIZE), for node:fs as
@@ -84,8 +85,8 @@ const libc = koffi.load('libc.so.6');
 // A number that C takes as it is: a descriptor, a mode or flags. Of anything else, such as a
 // FileHandle, JavaScript would make 0, which is standard input.
 function integer(value) {
-  if ((value | 0) !== value) throw new TypeError(`${value} is no integer of 32 bits`);
-  return value;
+  if (typeof value === 'number' && (value | 0) === value) return value;
+  throw new TypeError(`${util.inspect(value)} is no int of C`);
 }
 
 const declare = (library, name, result, ...parameters) => {

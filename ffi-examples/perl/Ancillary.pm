@@ -153,10 +153,11 @@ sub fail ($call, $errno) { Ancillary::Error->throw($call, $errno) }
 # A path that C does not take for a shorter one.
 sub whole ($path) { $path =~ /\0/ and Carp::croak('The path contains null bytes') }
 
-# A mode or flags, of which C would take the lower half only, or a part.
+# A mode or flags, of which C would take the lower half only, or a part. What is false is 0.
 sub word ($number) {
-    return $number if $number =~ /\A[0-9]+\z/ && $number <= 0xffffffff;
-    Carp::croak("$number is no integer of 32 bits");
+    return 0 if !$number;
+    return 0 + $number if $number =~ /\A[0-9]+\z/ && $number <= 0xffffffff;
+    Carp::croak("\"$number\" is no integer of 32 bits");
 }
 
 # A handle that has been closed has none, and undef would be taken for 0.
@@ -280,7 +281,8 @@ Whatever fails dies with an Ancillary::Error, whose methods are C<errno> and C<m
 reads as a message with the place of the call: EAGAIN (a call with C<DONTWAIT> came too early), EINTR
 (one with C<INTR> was interrupted), E2BIG (more handles came than there is room for), EMFILE (more
 than the process can have open), EPIPE (the peer has closed), ENOMSG (a message without
-credentials). What came with such a message is closed.
+credentials). What came with such a message is closed. What C cannot be given (a path with a null
+byte, flags that are no integer of 32 bits) dies with a message alone.
 
 =head1 SIGNALS
 

@@ -23,7 +23,8 @@
  * DONTWAIT came too early), E2BIG (7, more descriptors came than there is room for), EMFILE (24,
  * more than the process can have open), EPIPE (32, the peer has closed), ENOMSG (42, a message
  * without credentials). What came with such a message is closed; with LOSSLESS it stays queued
- * where there is too little room for it, and can be received later.
+ * where there is too little room for it, and can be received later. What C cannot be given (a path
+ * with a null byte, flags of more than 32 bits) is a ValueError.
  *
  * A call that waits holds up all of PHP, handlers of pcntl_signal() too. With the flag INTR a
  * signal ends the wait with EINTR (4), if its handler does not restart system calls (the third
@@ -171,9 +172,9 @@ function memory(string $call, string $type, int $count): FFI\CData
 }
 
 /** A number, of a descriptor, a mode or of flags, of which C would take the lower half only. */
-function word(int $number): int
+function word(int $number, int $most = 0xffffffff): int
 {
-    if ($number < -0x80000000 || $number > 0xffffffff) {
+    if ($number < -0x80000000 || $number > $most) {
         throw new \ValueError("$number is no integer of 32 bits");
     }
     return $number;
@@ -219,7 +220,7 @@ class Descriptor
     /** Takes over a descriptor. */
     final public function __construct(int $number)
     {
-        $this->owner = new Owner(word($number));
+        $this->owner = new Owner(word($number, 0x7fffffff));
     }
 
     /**

@@ -136,9 +136,11 @@ $tests['memory is as large as C is told'] = function (Socket $ours, Socket $thei
 };
 
 $tests['no number is cut'] = function (Socket $ours, Socket $theirs) {
+    foreach ([1 << 31, 0xffffffff, 1 << 32] as $number) {
+        check(problem(fn () => new Descriptor($number)) instanceof ValueError);
+    }
     foreach ([1 << 32, (1 << 32) + DONTWAIT, PHP_INT_MAX, PHP_INT_MIN] as $number) {
         $calls = [
-            fn () => new Descriptor($number),
             fn () => Descriptor::open('/nowhere/at/all', $number),
             fn () => Descriptor::open('/nowhere/at/all', 0, $number),
             fn () => Socket::listen('/nowhere/at/all', $number),
