@@ -73,8 +73,8 @@ exec unshare --mount --net --pid --fork --kill-child --mount-proc sh -euc '
     as_user() { # ARGUMENTS: of make
         setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups \
             env -i HOME=/home/user PATH=/home/rust/bin:/usr/bin:/bin VENDOR=/home/vendor \
-            ANCILLARY_TEST_SHARE=10 ANCILLARY_REQUIRE_ALL="${ANCILLARY_REQUIRE_ALL-}" \
-            ${in_namespace-} make "$@"
+            ANCILLARY_TEST_SHARE="${ANCILLARY_TEST_SHARE-10}" \
+            ANCILLARY_REQUIRE_ALL="${ANCILLARY_REQUIRE_ALL-}" ${in_namespace-} make "$@"
     }
     # Little, also for descriptors in flight. Some tests need more than the 4,096 of the kernel.
     ulimit -S -n 1024

@@ -60,6 +60,6 @@ count() { # WORD
 }
 failed=$(count FAILED)
 echo
-grep -H '^FAILED ' "$build"/tests/*.log | sed 's|.*/||; s|\.log:|: |' || true
+(cd "$build/tests" && grep -H '^FAILED ' ./*.log | sed 's|^\./\([^:]*\)\.log:|\1: |') || true
 echo "$(count ok) passed, $failed failed, $(count skipped) skipped"
 [ "$failed" -eq 0 ] && [ "$(count ok)" -gt 0 ]

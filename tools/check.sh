@@ -63,10 +63,11 @@ if [ "$status" -ne 0 ]; then
     [ "$failed" -gt 0 ] || failed=1
     echo
     echo "Failed (status $status)"
-    awk '/ Running / { sub(/^.* Running (unittests )?/, ""); sub(/ \(.*/, ""); program = $0; delete said }
+    awk '!name && !listed && /^ +Running / { sub(/^.* Running (unittests )?/, ""); sub(/ \(.*/, ""); program = $0; delete said }
         /^failures:$/ { listed = 1; name = "" }
         /^---- .* stdout ----$/ { listed = 0; name = $2; lines = 0; next }
         /^test result:/ { listed = 0 }
+        / panicked at / { lines = 0; said[name] = "" }
         name && NF && lines++ < 8 { said[name] = said[name] "      " substr($0, 1, 300) "\n" }
         listed && /^    [^ ]+$/ { printf "  %s: %s\n%s", program, $1, said[$1] }' "$log"
 fi

@@ -34,7 +34,7 @@ quietly() { # COMMAND...
 # Runs a command on a machine with this one's compilers, without a network, and with nothing that
 # was fetched before. Tests do one in ten of what they do very often.
 alone() { # COMMAND...
-    env -i HOME="$work/home" LC_ALL=C.UTF-8 PATH="$PATH" ANCILLARY_TEST_SHARE=10 \
+    env -i HOME="$work/home" LC_ALL=C.UTF-8 PATH="$PATH" ANCILLARY_TEST_SHARE="${ANCILLARY_TEST_SHARE-10}" \
         RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}" unshare --net "$@"
 }
 

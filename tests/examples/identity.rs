@@ -814,7 +814,7 @@ fn clients_that_do_nothing_hold_nobody_up() {
         assert_eq!(ask(&server, &good).status, 0);
         assert!(asked.elapsed() < AT_ONCE, "took {:?}", asked.elapsed());
         ended = slow.write_all(b"x").is_err();
-        assert!(start.elapsed() < Duration::from_secs(60));
+        assert!(start.elapsed() < Duration::from_secs(20));
         thread::sleep(Duration::from_millis(20));
     }
     assert!(start.elapsed() > Duration::from_millis(4900));
