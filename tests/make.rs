@@ -831,12 +831,15 @@ To skip less, on Debian: sudo apt-get install golang-go pkg-config\n
 
     let (succeeded, said) = summary(
         "echo '     Running tests/one.rs (target/one-1)'
-        printf 'failures:\n\n---- a stdout ----\nwhy\n\nfailures:\n    a\n    b::c\n\n'
+        printf 'failures:\n\n---- a stdout ----\n     Running another (one)\n\n'
+        printf 'thread a panicked at here:\nwhy\n\nfailures:\n    a\n    b::c\n\n'
         echo 'test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured'
         exit 101",
     );
     assert!(!succeeded, "{said}");
-    let end = "  tests/one.rs: a\n  tests/one.rs: b::c\n\n1 passed, 2 failed, 0 skipped\n";
+    let end =
+        "  tests/one.rs: a\n      thread a panicked at here:\n      why\n  tests/one.rs: b::c\n
+1 passed, 2 failed, 0 skipped\n";
     assert!(said.ends_with(end), "{said}");
 
     // What ends otherwise than tests do has failed as well.
