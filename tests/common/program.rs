@@ -5,7 +5,7 @@
 
 use super::{compile, compiler, run_ok, shipped, skipped, source, start_afresh, Link, TempDir};
 use std::fs;
-use std::io::{self, pipe, BufRead, BufReader, PipeReader, PipeWriter, Read};
+use std::io::{self, pipe, BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::mem;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -503,6 +503,23 @@ pub fn rests(pid: i32) {
 }
 
 // ---- Connections ---------------------------------------------------------------------------
+
+/// Sends a text again and again to one that does not read, until no more goes: less than `most` bytes.
+/// Returns how many. The socket does not block.
+pub fn send_until_full(mut stream: impl Write, text: &[u8], most: usize) -> usize {
+    let (mut sent, mut quiet) = (0, Instant::now());
+    while quiet.elapsed() < Duration::from_secs(1) {
+        match stream.write(&text[sent % text.len()..]) {
+            Ok(n) => (sent, quiet) = (sent + n, Instant::now()),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        assert!(sent < most, "nothing is collected for one that does not read");
+    }
+    sent
+}
 
 /// Leaves the file of a socket as a program does that was killed. What another test starts in this
 /// moment can have the socket until it is executed.

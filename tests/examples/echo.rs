@@ -1,8 +1,8 @@
 //! `echo_server` and `echo_client`: a conversation over a Unix socket.
 
 use crate::common::program::{
-    descriptors, example, make_nonblocking, rests, small_pipe, until, with_deadline, with_limit,
-    End, Program, ENDINGS,
+    descriptors, example, make_nonblocking, rests, send_until_full, small_pipe, until,
+    with_deadline, with_limit, End, Program, ENDINGS,
 };
 use crate::common::{self, Link, TempDir};
 use std::fs;
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const MESSAGE: usize = 1024;
 
@@ -126,17 +126,7 @@ fn clients_do_not_wait_for_each_other() {
     // It sends without end and reads nothing, until no more goes.
     let mut greedy = server.connect();
     greedy.set_nonblocking(true).unwrap();
-    let (mut sent, mut quiet) = (0, Instant::now());
-    while quiet.elapsed() < Duration::from_secs(1) {
-        match greedy.write(&[b'g'; 100]) {
-            Ok(n) => (sent, quiet) = (sent + n, Instant::now()),
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                thread::sleep(Duration::from_millis(1));
-            }
-        }
-        assert!(sent < 10 << 20, "nothing is collected for one that does not read");
-    }
+    let sent = send_until_full(&greedy, &[b'g'; 100], 10 << 20);
     rests(server.program.pid());
 
     let together = Barrier::new(50);

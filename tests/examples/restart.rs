@@ -1,13 +1,14 @@
 //! `restart`: a server that restarts without losing anything.
 
 use crate::common::program::{
-    connect, descriptors, example, group, install, is_in_signals, local, processes, rests, signal,
-    signal_state, until, with_limit, with_signals, End, Program, DESCRIPTORS, ENDINGS,
+    connect, descriptors, example, group, install, is_in_signals, local, processes, rests,
+    send_until_full, signal, signal_state, until, with_limit, with_signals, End, Program,
+    DESCRIPTORS, ENDINGS,
 };
 use crate::common::{self, in_flight, Link, TempDir};
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -313,17 +314,8 @@ fn take_over_answers(way: Way) {
     // Until nothing more goes: then an answer is half sent, and requests are half read.
     let greedy = server.connect();
     greedy.set_nonblocking(true).unwrap();
-    let (mut sent, mut quiet) = (0, Instant::now());
     let text = format!("{}\n", "y".repeat(599)).repeat(100);
-    while quiet.elapsed() < Duration::from_secs(1) {
-        match (&greedy).write(&text.as_bytes()[sent % 600..]) {
-            Ok(n) => (sent, quiet) = (sent + n, Instant::now()),
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                thread::sleep(Duration::from_millis(1));
-            }
-        }
-    }
+    let sent = send_until_full(&greedy, text.as_bytes(), usize::MAX);
     rests(server.program.pid());
     let served: u64 = server.restart().split(' ').next().unwrap().parse().unwrap();
     assert!(served > 0 && served < sent as u64 / 600, "{served}");
