@@ -154,10 +154,11 @@ function poll(fd, events) {
   });
 }
 
-// Makes a call that does not wait, again and again until it is not too early.
+// Makes a call, with flags by which it does not wait, again and again until it is not too early.
 async function until(f, wait, flags, call) {
+  const how = integer(flags) | DONTWAIT;
   for (;;) {
-    const result = call();
+    const result = call(how);
     if (result !== -EAGAIN || flags & DONTWAIT) return check(f, result);
     await wait();
   }
@@ -175,7 +176,7 @@ async function sendAll(f, socket, data, flags, call) {
   let sent = 0;
   do {
     try {
-      const more = await until(f, () => poll(socket, POLLOUT), flags, () => call(sent));
+      const more = await until(f, () => poll(socket, POLLOUT), flags, (how) => call(sent, how));
       sent += more;
     } catch (error) {
       // The next call tells.
@@ -217,7 +218,7 @@ function listen(path, mode = 0o600, flags = 0) {
 async function connect(path, flags = 0) {
   // The kernel tells nobody when another process is ready for a connection.
   return until(lib.connect, () => timers.setTimeout(10), flags,
-    () => lib.connect(whole(path), SOCK_STREAM, integer(flags) | DONTWAIT));
+    (how) => lib.connect(whole(path), SOCK_STREAM, how));
 }
 
 /**
@@ -251,10 +252,10 @@ async function sendFds(socket, fds, data, flags = 0) {
   const most = lib.maxFds();
   let given = payload(data);
   if (given.length === 0) given = Buffer.alloc(Math.ceil(all.length / most));
-  return sendAll(lib.sendFds, socket, given, flags, (sent) => {
+  return sendAll(lib.sendFds, socket, given, flags, (sent, how) => {
     const rest = all.subarray(sent * most);
     const left = given.subarray(sent);
-    return lib.sendFds(socket, rest, rest.length, left, left.length, integer(flags) | DONTWAIT);
+    return lib.sendFds(socket, rest, rest.length, left, left.length, how);
   });
 }
 
@@ -278,11 +279,9 @@ async function recvFds(socket, room, size, flags = 0) {
     const came = new Int32Array(room - fds.length);
     const number = [came.length];
     try {
-      more = await until(lib.recvFds, () => poll(socket, POLLIN), flags, () => {
+      more = await until(lib.recvFds, () => poll(socket, POLLIN), flags, (how) => {
         number[0] = came.length;
-        return lib.recvFds(
-          socket, came, number, data.subarray(have), size - have, integer(flags) | DONTWAIT,
-        );
+        return lib.recvFds(socket, came, number, data.subarray(have), size - have, how);
       });
     } catch (error) {
       if (have > 0 && (flags & LOSSLESS || error.code === 'EAGAIN')) break;
@@ -311,9 +310,9 @@ function setPasscred(socket, on = true) {
 async function sendCreds(socket, data, flags = 0) {
   let given = payload(data);
   if (given.length === 0) given = Buffer.alloc(1);
-  return sendAll(lib.sendCreds, socket, given, flags, (sent) => {
+  return sendAll(lib.sendCreds, socket, given, flags, (sent, how) => {
     const left = given.subarray(sent);
-    return lib.sendCreds(socket, null, left, left.length, integer(flags) | DONTWAIT);
+    return lib.sendCreds(socket, null, left, left.length, how);
   });
 }
 
@@ -330,7 +329,7 @@ async function recvCreds(socket, size, flags = 0) {
   const sender = {};
   const data = Buffer.alloc(size);
   const received = await until(lib.recvCreds, () => poll(socket, POLLIN), flags,
-    () => lib.recvCreds(socket, sender, data, size, integer(flags) | DONTWAIT));
+    (how) => lib.recvCreds(socket, sender, data, size, how));
   return { creds: sender, data: data.subarray(0, received) };
 }
 
