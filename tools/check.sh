@@ -63,7 +63,12 @@ if [ "$status" -ne 0 ]; then
     [ "$failed" -gt 0 ] || failed=1
     echo
     echo "Failed (status $status)"
-    awk '!name && !listed && /^ +Running / { sub(/^.* Running (unittests )?/, ""); sub(/ \(.*/, ""); program = $0; delete said }
+    awk '!name && !listed && /^ +Running / {
+            sub(/^.* Running (unittests )?/, "")
+            sub(/ \(.*/, "")
+            program = $0
+            delete said
+        }
         /^failures:$/ { listed = 1; name = "" }
         /^---- .* stdout ----$/ { listed = 0; name = $2; lines = 0; next }
         /^test result:/ { listed = 0 }
